@@ -1,0 +1,111 @@
+/** Kysely types of the scheduler's own tables; `migrations.ts` makes them. Names are qualified by `withSchema`. */
+import type { ColumnType, Generated, GeneratedAlways, JSONColumnType } from 'kysely'
+import type { Finding } from '../task.js'
+
+type Timestamp = ColumnType<Date, Date | string, Date | string>
+type NullableTimestamp = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>
+/** int8 comes from PostgreSQL as text. */
+type BigInteger = ColumnType<string, number | string, number | string>
+type NullableBigInteger = ColumnType<string | null, number | string | null | undefined, number | string | null>
+
+export const outcomes = ['succeeded', 'partial', 'skipped', 'failed', 'timed-out', 'cancelled'] as const
+/** How one run of a task ended. */
+export type Outcome = (typeof outcomes)[number]
+
+export interface StateDatabase {
+  meta: { singleton: Generated<boolean>; schema_version: number; instance_id: Generated<string>; created_at: Generated<Date> }
+  task: {
+    name: string
+    revision: Generated<string>
+    third_party: Generated<boolean>
+    first_seen_at: Generated<Date>
+    last_slot_at: NullableTimestamp
+    last_claimed_at: NullableTimestamp
+    ticket: string | null
+    consecutive_failures: Generated<number>
+    consecutive_expiries: Generated<number>
+    retry_at: NullableTimestamp
+    paused_at: NullableTimestamp
+    paused_until: NullableTimestamp
+    pause_reason: string | null
+  }
+  claim: {
+    ticket: string
+    task: string
+    run_id: string
+    slot_id: string
+    slot_at: Timestamp
+    holder: string
+    uses_direct: boolean
+    claimed_at: Generated<Date>
+    renewed_at: Generated<Date>
+    expires_at: Timestamp
+  }
+  checkpoint: { task: string; data: JSONColumnType<object, string, string>; ticket: string; saved_at: Generated<Date> }
+  run: {
+    id: string
+    started_at: Timestamp
+    finished_at: Timestamp
+    exit_code: number
+    version: string
+    holder: string
+    decisions: JSONColumnType<readonly object[], string, string>
+    trace_id: string | null
+  }
+  task_run: {
+    id: GeneratedAlways<string>
+    run_id: string
+    task: string
+    ticket: string
+    slot_id: string
+    slot_at: Timestamp
+    late_by_ms: BigInteger
+    outcome: Outcome
+    reason: string | null
+    error_code: string | null
+    attempts: number
+    started_at: Timestamp
+    finished_at: Generated<Date>
+    duration_ms: BigInteger
+    remaining: NullableBigInteger
+    action_count: number
+    findings: JSONColumnType<readonly Finding[], string, string>
+    trace_id: string | null
+  }
+  action: {
+    id: GeneratedAlways<string>
+    run_id: string
+    task: string
+    ticket: string
+    slot_id: string
+    kind: string
+    target: string
+    via: string
+    reason: string | null
+    result: 'started' | 'succeeded' | 'failed'
+    error_code: string | null
+    row_count: NullableBigInteger
+    byte_count: NullableBigInteger
+    details: JSONColumnType<object, string | null, string | null> | null
+    duration_ms: NullableBigInteger
+    at: Generated<Date>
+  }
+  task_total: {
+    task: string
+    outcome: Outcome
+    run_count: Generated<string>
+    duration_ms_sum: Generated<string>
+    bucket_bounds: number[]
+    bucket_counts: string[]
+    created_at: Generated<Date>
+  }
+  task_metric: {
+    task: string
+    name: string
+    attributes: JSONColumnType<Record<string, string>, string, string>
+    kind: 'gauge' | 'counter'
+    value: number
+    created_at: Generated<Date>
+    updated_at: Generated<Date>
+  }
+}
