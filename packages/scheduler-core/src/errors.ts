@@ -11,11 +11,23 @@ export interface ExitCode {
 
 export const exitCodes = {
   ok: { code: 0, name: 'ok', meaning: 'all fine: every task succeeded, was partial, was skipped or was not due' },
-  taskFailed: { code: 1, name: 'task failed', meaning: 'at least one task failed, timed out, lost its claim, or is disabled' },
+  taskFailed: {
+    code: 1,
+    name: 'task failed',
+    meaning: 'at least one task failed, timed out, lost its claim, or is disabled',
+  },
   usage: { code: 64, name: 'usage', meaning: 'the command line is wrong' },
-  unavailable: { code: 69, name: 'database unavailable', meaning: 'PostgreSQL could not be reached, refused us, or is a standby' },
+  unavailable: {
+    code: 69,
+    name: 'database unavailable',
+    meaning: 'PostgreSQL could not be reached, refused us, or is a standby',
+  },
   internal: { code: 70, name: 'internal error', meaning: 'a bug of the scheduler itself' },
-  claimedElsewhere: { code: 75, name: 'claimed elsewhere', meaning: 'a task asked for by name is claimed by another process' },
+  claimedElsewhere: {
+    code: 75,
+    name: 'claimed elsewhere',
+    meaning: 'a task asked for by name is claimed by another process',
+  },
   configuration: { code: 78, name: 'configuration', meaning: 'configuration, grants or versions need a human' },
   findings: { code: 80, name: 'findings', meaning: 'a finding at or above --fail-on' },
   interrupted: { code: 130, name: 'interrupted', meaning: 'stopped by SIGINT' },
@@ -28,11 +40,17 @@ export type ExitCodeName = keyof typeof exitCodes
 export const errorTable = {
   usage: { exit: 'usage', meaning: 'a command, option or argument that does not exist or does not fit' },
   configuration: { exit: 'configuration', meaning: 'one or more options are wrong; all problems are listed at once' },
-  'database-unavailable': { exit: 'unavailable', meaning: 'no connection: unreachable, refused, wrong password, timed out' },
+  'database-unavailable': {
+    exit: 'unavailable',
+    meaning: 'no connection: unreachable, refused, wrong password, timed out',
+  },
   'database-standby': { exit: 'unavailable', meaning: 'the server is in recovery: a standby cannot be kept by us' },
   'database-too-old': { exit: 'configuration', meaning: 'the server is older than PostgreSQL 15' },
   'database-permission': { exit: 'configuration', meaning: "the role may not use or make the scheduler's own schema" },
-  'schema-missing': { exit: 'configuration', meaning: "the scheduler's schema does not exist and may not be made; run `migrate`" },
+  'schema-missing': {
+    exit: 'configuration',
+    meaning: "the scheduler's schema does not exist and may not be made; run `migrate`",
+  },
   'schema-newer': { exit: 'configuration', meaning: "the scheduler's schema was made by a newer version" },
   'unknown-task': { exit: 'usage', meaning: 'a task that is not enabled' },
   'claimed-elsewhere': { exit: 'claimedElsewhere', meaning: 'the task is claimed by another process' },
@@ -40,7 +58,10 @@ export const errorTable = {
   'lost-claim': { exit: 'taskFailed', meaning: 'another process took the task over; nothing more was committed' },
   'timed-out': { exit: 'taskFailed', meaning: "the task's timeout or the run's deadline passed" },
   'context-ended': { exit: 'taskFailed', meaning: 'a task went on using its context after its run had ended' },
-  'client-unavailable': { exit: 'taskFailed', meaning: 'a client that is not declared in `requires`, or not configured' },
+  'client-unavailable': {
+    exit: 'taskFailed',
+    meaning: 'a client that is not declared in `requires`, or not configured',
+  },
   'not-in-dry-run': { exit: 'taskFailed', meaning: 'something that a dry run never does' },
   stopped: { exit: 'terminated', meaning: 'a signal stopped the run' },
   internal: { exit: 'internal', meaning: 'a bug of the scheduler itself' },
@@ -89,7 +110,15 @@ const transientSqlStates = new Set([
   '57P03', // cannot_connect_now
   '25P03', // idle_in_transaction_session_timeout
 ])
-const transientCodes = new Set(['ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ETIMEDOUT', 'EAI_AGAIN', 'connection-lost', 'commit-unknown'])
+const transientCodes = new Set([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EAI_AGAIN',
+  'connection-lost',
+  'commit-unknown',
+])
 
 /** The `code` of whatever was thrown: SQLSTATE, errno name or our own; undefined without one. */
 export function codeOf(error: unknown): string | undefined {

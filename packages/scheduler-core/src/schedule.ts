@@ -101,7 +101,8 @@ export function scheduleProblem(schedule: Schedule): string | undefined {
   }
   if (schedule.windowMs !== undefined && !(schedule.windowMs > 0)) return 'a window must be longer than 0'
   if (schedule.kind !== 'cron') return undefined
-  if (schedule.expression.trim().split(/\s+/).length !== 5) return `a cron expression has five fields, not '${schedule.expression}'`
+  if (schedule.expression.trim().split(/\s+/).length !== 5)
+    return `a cron expression has five fields, not '${schedule.expression}'`
   try {
     cron(schedule).nextRun(new Date(0))
     return undefined

@@ -8,7 +8,9 @@ export const migrations: readonly string[] = [
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     schema_version integer NOT NULL,
     instance_id uuid NOT NULL DEFAULT gen_random_uuid(),
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- The scheduler's own history is pruned about once an hour, by whichever run comes first.
+    history_pruned_at timestamptz NOT NULL DEFAULT now()
   );
   INSERT INTO {schema}.meta (schema_version) VALUES (0);
 

@@ -13,7 +13,13 @@ export const outcomes = ['succeeded', 'partial', 'skipped', 'failed', 'timed-out
 export type Outcome = (typeof outcomes)[number]
 
 export interface StateDatabase {
-  meta: { singleton: Generated<boolean>; schema_version: number; instance_id: Generated<string>; created_at: Generated<Date> }
+  meta: {
+    singleton: Generated<boolean>
+    schema_version: number
+    instance_id: Generated<string>
+    created_at: Generated<Date>
+    history_pruned_at: ColumnType<Date, never, Date>
+  }
   task: {
     name: string
     revision: Generated<string>

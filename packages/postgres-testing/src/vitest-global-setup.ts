@@ -1,0 +1,12 @@
+import { defaultMajor, publishSharedServer, withdrawSharedServer } from './environment.js'
+import { startPostgres } from './test-server.js'
+
+/** For `globalSetup` of vitest: one PostgreSQL server for all test files of the run. */
+export default async function setup(): Promise<() => Promise<void>> {
+  const server = await startPostgres()
+  publishSharedServer(defaultMajor, { url: server.url, pid: server.pid, dataDir: server.dataDir })
+  return async () => {
+    withdrawSharedServer(defaultMajor)
+    await server.stop()
+  }
+}

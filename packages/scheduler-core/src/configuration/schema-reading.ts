@@ -1,0 +1,158 @@
+/**
+ * Reads what a zod schema says about itself. Task packages may bring their own copy of zod 4, so nothing here uses `instanceof`.
+ */
+import { z } from 'zod'
+import { optionTypes, type OptionType } from '../option-types.js'
+
+export type Schema = z.core.$ZodType
+
+interface Definition {
+  readonly type: string
+  readonly innerType?: Schema
+  readonly in?: Schema
+  readonly out?: Schema
+  readonly element?: Schema
+  readonly items?: readonly Schema[]
+  readonly rest?: Schema | null
+  readonly options?: readonly Schema[]
+  readonly keyType?: Schema
+  readonly valueType?: Schema
+  readonly left?: Schema
+  readonly right?: Schema
+  readonly shape?: Readonly<Record<string, Schema>>
+  readonly catchall?: Schema
+  readonly values?: readonly unknown[]
+  readonly defaultValue?: unknown
+  readonly getter?: () => Schema
+}
+
+export function definition(schema: Schema): Definition {
+  return schema._zod.def as unknown as Definition
+}
+
+export function isZod4Schema(schema: unknown): schema is Schema {
+  return typeof (schema as { _zod?: { def?: { type?: unknown } } } | null | undefined)?._zod?.def?.type === 'string'
+}
+
+/** A schema and everything it merely wraps (`optional`, `default`, …, and the input side of a transformation), outermost first. */
+export function layers(schema: Schema): Schema[] {
+  const result: Schema[] = []
+  for (let layer: Schema | undefined = schema; layer !== undefined && !result.includes(layer); layer = inner(layer)) {
+    result.push(layer)
+  }
+  return result
+}
+
+function inner(schema: Schema): Schema | undefined {
+  const { type, innerType, in: input, getter } = definition(schema)
+  if (type === 'pipe') return input
+  if (type === 'lazy') return getter?.()
+  return innerType
+}
+
+/** The innermost layer: what a value given from outside has to be first. */
+export function core(schema: Schema): Schema {
+  return layers(schema).at(-1) ?? schema
+}
+
+/** The options inside an object schema; undefined for every other schema, and for an object that is transformed afterwards. */
+export function shapeOf(schema: Schema): Readonly<Record<string, Schema>> | undefined {
+  const { type, shape } = definition(core(schema))
+  return type === 'object' && !layers(schema).some((layer) => definition(layer).type === 'pipe') ? shape : undefined
+}
+
+export interface OptionMeta {
+  readonly description?: string
+  /** Environment variable in place of the derived name. */
+  readonly env?: string
+  /** `true`: never shown. `'url'`: a URL whose password is never shown. */
+  readonly secret?: true | 'url'
+  /** `false`: cannot be set in the configuration file. */
+  readonly file?: false
+  readonly optionType?: OptionType
+}
+
+/** What `.describe()` and `.meta()` said on any layer; the outermost wins. */
+export function metaOf(schema: Schema): OptionMeta {
+  const found: Record<string, unknown> = Object.assign(
+    Object.create(null) as object,
+    ...layers(schema).reverse().map(ownMeta),
+  )
+  return {
+    ...(typeof found['description'] === 'string' ? { description: found['description'] } : {}),
+    ...(typeof found['env'] === 'string' ? { env: found['env'] } : {}),
+    ...(found['secret'] === 'url' ? { secret: 'url' as const } : found['secret'] ? { secret: true as const } : {}),
+    ...(found['file'] === false ? { file: false as const } : {}),
+    ...(isOptionType(found['optionType']) ? { optionType: found['optionType'] } : {}),
+  }
+}
+
+function ownMeta(schema: Schema): object {
+  // The method reads the registry of the copy of zod that made the schema.
+  const own = (schema as { meta?: () => object | undefined }).meta?.() ?? z.globalRegistry.get(schema)
+  return own ?? {}
+}
+
+function isOptionType(value: unknown): value is OptionType {
+  return (optionTypes as readonly unknown[]).includes(value)
+}
+
+/** True when the schema, or anything within it, is marked secret. */
+export function containsSecret(schema: Schema, visited = new Set<Schema>()): boolean {
+  if (visited.has(schema)) return false
+  visited.add(schema)
+  if ((ownMeta(schema) as { secret?: unknown }).secret) return true
+  return parts(schema).some((part) => containsSecret(part, visited))
+}
+
+function parts(schema: Schema): Schema[] {
+  const it = definition(schema)
+  const several = [...(it.items ?? []), ...(it.options ?? []), ...Object.values(it.shape ?? {})]
+  const single = [
+    it.innerType,
+    it.in,
+    it.out,
+    it.element,
+    it.rest,
+    it.keyType,
+    it.valueType,
+    it.left,
+    it.right,
+    it.catchall,
+    it.getter?.(),
+  ]
+  // Enums keep text, not schemas, in properties of the same names.
+  return [...several, ...single].filter(isZod4Schema)
+}
+
+/** The schema of what lies at `path` within a value; the last one that is certain where alternatives begin. */
+export function schemaAt(schema: Schema, path: readonly PropertyKey[]): Schema {
+  const [key, ...rest] = path
+  if (key === undefined) return schema
+  const it = definition(core(schema))
+  const next =
+    it.type === 'object' && it.shape !== undefined && Object.hasOwn(it.shape, key)
+      ? it.shape[String(key)]
+      : it.type === 'tuple'
+        ? (it.items?.[Number(key)] ?? it.rest ?? undefined)
+        : it.type === 'record'
+          ? it.valueType
+          : it.type === 'array'
+            ? it.element
+            : undefined
+  return next === undefined ? schema : schemaAt(next, rest)
+}
+
+/** The value that stands in for an absent one: what the code gets (`default`), or what is read as if given (`prefault`). */
+export function defaultOf(schema: Schema): { readonly value: unknown } | undefined {
+  for (const layer of layers(schema)) {
+    const { type } = definition(layer)
+    if (type === 'default' || type === 'prefault') return { value: definition(layer).defaultValue }
+  }
+  return undefined
+}
+
+/** True when the value may be absent. */
+export function mayBeAbsent(schema: Schema): boolean {
+  return schema._zod.optin !== undefined
+}

@@ -1,0 +1,76 @@
+import { z } from 'zod'
+import { duration, formatDuration, formatSchedule, schedule } from '../option-types.js'
+import type { Schedule } from '../schedule.js'
+import type { AnyTask } from '../task.js'
+import { ConfigurationError, showName, type Problem } from './problems.js'
+import { definition, isZod4Schema } from './schema-reading.js'
+
+/** A group of options with one prefix: those of a task, of the alerts, of the store; without a name those of the program itself. */
+export interface Section {
+  /** Kebab-case. First part of the path in the file and of the environment variable. */
+  readonly name?: string
+  readonly description?: string
+  readonly schema: z.ZodObject
+  /** Replaces defaults of the schema: path within the section (`a.b`) → value, in the form that the file has. */
+  readonly defaults?: Readonly<Record<string, unknown>>
+  /** For tasks: adds the options that every task has. The values are their defaults. */
+  readonly task?: TaskOptions
+}
+
+/** What can be configured for every task, beside the task's own options. */
+export interface TaskOptions {
+  readonly schedule: Schedule
+  /** Hard limit of one run, in milliseconds; the option is called `timeout`. */
+  readonly timeoutMs: number
+}
+
+export const taskOptionsSchema = z.object({
+  schedule: schedule().describe('When the task is due. Times are UTC unless a timezone is given.'),
+  timeout: duration({ min: '1s' }).describe('Hard limit of one run of this task.'),
+})
+
+/** Names that a task's own schema may not use, because every task has them. */
+export const reservedOptions = Object.keys(taskOptionsSchema.shape)
+
+/** The options that every task has, with the defaults of this one in the form of the file. */
+export function taskOptionDefaults({ schedule, timeoutMs }: TaskOptions): Readonly<Record<string, unknown>> {
+  return { schedule: formatSchedule(schedule), timeout: formatDuration(timeoutMs) }
+}
+
+/**
+ * The section of a task's options.
+ * @throws ConfigurationError when the schema is none of zod 4, or uses a reserved name.
+ */
+export function taskSection(
+  task: Pick<AnyTask, 'name' | 'description' | 'schedule' | 'timeoutMs'> & { readonly configSchema: unknown },
+): Section {
+  const problems = schemaProblems(task.name, task.configSchema)
+  if (problems.length > 0) throw new ConfigurationError(problems)
+  return {
+    name: task.name,
+    description: task.description,
+    schema: task.configSchema as z.ZodObject,
+    task: { schedule: task.schedule, timeoutMs: task.timeoutMs },
+  }
+}
+
+function schemaProblems(name: string, schema: unknown): Problem[] {
+  const path = showName(name)
+  if (!isZod4Schema(schema) || definition(schema).type !== 'object') {
+    const zod3 = typeof (schema as { _def?: unknown } | null | undefined)?._def === 'object' && !isZod4Schema(schema)
+    return [
+      {
+        path,
+        expected: "the task's configSchema to be an object schema of zod 4",
+        hint: zod3 ? 'this is a schema of zod 3: write the task with zod 4' : 'z.object({ … })',
+      },
+    ]
+  }
+  return reservedOptions
+    .filter((option) => Object.hasOwn(definition(schema).shape ?? {}, option))
+    .map((option) => ({
+      path: `${path}.${option}`,
+      expected: 'another name for this option of the task',
+      hint: `every task has the options ${reservedOptions.map((each) => `'${each}'`).join(' and ')} already`,
+    }))
+}

@@ -1,0 +1,56 @@
+import type { ClientFactories, ClientKind, ReadClient, WriteClient } from '../clients.js'
+import { SchedulerError } from '../errors.js'
+import type { Requirements } from '../task.js'
+
+type Opened = { readonly read: unknown; readonly write: unknown; close(): Promise<void> }
+
+/** The clients of one task: only what it declared, made at first use, closed at its end. */
+export class Clients {
+  readonly #task: string
+  readonly #declared: readonly ClientKind[]
+  readonly #factories: ClientFactories
+  readonly #dryRun: boolean
+  readonly #open = new Map<ClientKind, Promise<Opened>>()
+
+  constructor(task: string, requires: Requirements, factories: ClientFactories, dryRun: boolean) {
+    this.#task = task
+    this.#declared = requires.clients ?? []
+    this.#factories = factories
+    this.#dryRun = dryRun
+  }
+
+  async reader<K extends ClientKind>(kind: K): Promise<ReadClient<K>> {
+    return (await this.#opened(kind)).read as ReadClient<K>
+  }
+
+  async writer<K extends ClientKind>(kind: K): Promise<WriteClient<K>> {
+    if (this.#dryRun) throw new SchedulerError('not-in-dry-run', `a dry run gives no writing client '${kind}'`)
+    return (await this.#opened(kind)).write as WriteClient<K>
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#open.values()].map(async (opening) => (await opening).close()))
+  }
+
+  #opened(kind: ClientKind): Promise<Opened> {
+    if (!this.#declared.includes(kind)) {
+      throw new SchedulerError(
+        'client-unavailable',
+        `task '${this.#task}' uses the client '${kind}' without declaring it`,
+        {
+          hint: `add '${kind}' to the clients that the task's requires() returns`,
+        },
+      )
+    }
+    const factory = this.#factories[kind] as (() => Promise<Opened>) | undefined
+    if (factory === undefined) {
+      throw new SchedulerError(
+        'client-unavailable',
+        `the client '${kind}' that task '${this.#task}' needs is not configured`,
+      )
+    }
+    const opening = this.#open.get(kind) ?? factory()
+    this.#open.set(kind, opening)
+    return opening
+  }
+}

@@ -1,0 +1,134 @@
+/** Builds what a task may touch, and takes it away when the run is over. */
+import type { Kysely } from 'kysely'
+import type { Connections } from '../connections.js'
+import { SchedulerError } from '../errors.js'
+import type { DueTask } from '../plan.js'
+import type { ClaimIdentity, MetricValue, StateStore } from '../state/store.js'
+import type { Budget, Checkpoint, Slot, TaskContext, TaskLogger, TaskMetrics } from '../task.js'
+import type { Clients } from './clients.js'
+import type { DatabaseClock } from './clock.js'
+import type { Gate } from './gate.js'
+
+/** Milliseconds for one read of a task. */
+const readTimeoutMs = 15_000
+
+export interface ContextParts {
+  readonly decision: DueTask
+  readonly slot: Slot
+  readonly connections: Connections
+  readonly store: StateStore
+  readonly clients: Clients
+  readonly gate: Gate
+  readonly logger: TaskLogger
+  readonly clock: DatabaseClock
+  readonly signal: AbortSignal
+  readonly budget: Budget
+  readonly traceparent: string | undefined
+  /** Absent in a dry run: nothing may be saved. */
+  readonly identity: ClaimIdentity | undefined
+  readonly check: () => void
+  readonly remainingMs: () => number
+}
+
+export interface BuiltContext {
+  readonly context: TaskContext
+  readonly metrics: readonly MetricValue[]
+}
+
+export function buildContext(parts: ContextParts): BuiltContext {
+  const { connections, signal, check, logger } = parts
+  const unit = () => ({
+    signal,
+    statementTimeoutMs: Math.max(1, Math.ceil(Math.min(readTimeoutMs, parts.remainingMs()))),
+  })
+  const { metrics, values } = collectMetrics()
+  let reader: Kysely<unknown> | undefined
+  const context: TaskContext = {
+    config: parts.decision.entry.config,
+    get db() {
+      check()
+      return (reader ??= connections.reader(unit()) as Kysely<unknown>)
+    },
+    snapshot: (read) => {
+      check()
+      return connections.snapshot(unit(), (session) =>
+        read({ db: session.db as Kysely<unknown>, copyTo: (statement) => session.copyTo(statement) }),
+      )
+    },
+    client: async (kind) => {
+      check()
+      return parts.clients.reader(kind)
+    },
+    act: parts.gate.act,
+    logger,
+    clock: parts.clock.forRun(signal),
+    slot: parts.slot,
+    signal,
+    budget: parts.budget,
+    checkpoint: checkpointOf(parts),
+    metrics,
+    progress: (progress) => {
+      logger.debug({ event: 'task-progress', progress }, 'task progress')
+    },
+    traceparent: parts.traceparent,
+    dryRun: parts.identity === undefined,
+  }
+  return { context, metrics: values }
+}
+
+function checkpointOf({ store, decision, identity, check, logger }: ContextParts): Checkpoint<unknown> {
+  const { checkpointSchema } = decision.entry.task
+  return {
+    load: async () => {
+      check()
+      const stored = await store.selectCheckpoint(decision.name)
+      if (stored === undefined || checkpointSchema === undefined) return stored
+      const parsed = checkpointSchema.safeParse(stored)
+      if (parsed.success) return parsed.data as unknown
+      logger.warn(
+        { event: 'checkpoint-ignored' },
+        'the stored checkpoint does not fit this version of the task and is ignored',
+      )
+      return undefined
+    },
+    save: async (cursor) => {
+      check()
+      if (identity !== undefined) await store.fenced(identity, (db) => store.upsertCheckpoint(db, identity, cursor))
+    },
+    clear: async () => {
+      check()
+      if (identity !== undefined) await store.deleteCheckpoint(identity)
+    },
+  }
+}
+
+function collectMetrics(): { metrics: TaskMetrics; values: readonly MetricValue[] } {
+  const byKey = new Map<string, MetricValue>()
+  const values: MetricValue[] = []
+  const put = (metric: MetricValue, combine: (before: number) => number) => {
+    if (!Number.isFinite(metric.value)) return
+    const key = JSON.stringify([metric.kind, metric.name, Object.entries(metric.attributes).sort()])
+    const before = byKey.get(key)
+    const next = before === undefined ? metric : { ...metric, value: combine(before.value) }
+    byKey.set(key, next)
+    values.splice(0, values.length, ...byKey.values())
+  }
+  return {
+    values,
+    metrics: {
+      gauge: (name, value, attributes = {}) => {
+        put({ kind: 'gauge', name, value, attributes }, () => value)
+      },
+      count: (name, increment, attributes = {}) => {
+        put({ kind: 'counter', name, value: increment, attributes }, (before) => before + increment)
+      },
+    },
+  }
+}
+
+/** A context that its task went on using after the end of the run. */
+export function contextEnded(task: string): SchedulerError {
+  return new SchedulerError('context-ended', `task '${task}' used its context after its run had ended`, {
+    hint: 'await everything that the task starts before it returns',
+  })
+}

@@ -1,0 +1,84 @@
+import { classifyFailure, codeOf, messageOf } from '../errors.js'
+import type { Outcome } from '../state/tables.js'
+import type { Finding, TaskResult } from '../task.js'
+
+/** How a run of a task ended, before it is recorded. */
+export interface RunOutcome {
+  readonly outcome: Outcome
+  readonly reason: string | undefined
+  readonly errorCode: string | undefined
+  readonly remaining: number | undefined
+  readonly findings: readonly Finding[]
+  readonly lostClaim: boolean
+}
+
+/** Why a run was aborted; the reason of the run's AbortSignal. */
+export class RunAborted extends Error {
+  override readonly name = 'RunAborted'
+  readonly code: 'timed-out' | 'stopped' | 'lost-claim'
+  constructor(code: RunAborted['code'], message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+export function outcomeOfResult(result: unknown): RunOutcome {
+  const problem = resultProblem(result)
+  if (problem !== undefined) return failure('invalid-result', `the task returned ${problem}`)
+  const valid = result as TaskResult
+  return {
+    outcome: valid.outcome,
+    reason: valid.outcome === 'skipped' ? messageOf(valid.reason) : undefined,
+    errorCode: undefined,
+    remaining: valid.outcome === 'partial' ? valid.remaining : undefined,
+    findings: (valid.findings ?? []).map(({ key, severity, summary, details }) => ({
+      key: key.slice(0, 200),
+      severity,
+      summary: messageOf(summary),
+      ...(details === undefined ? {} : { details }),
+    })),
+    lostClaim: false,
+  }
+}
+
+/** What a task returns is not ours: it must have one of the three forms and survive JSON. */
+function resultProblem(result: unknown): string | undefined {
+  if (typeof result !== 'object' || result === null) return `${typeof result} instead of a result`
+  const { outcome, reason, remaining, findings = [] } = result as Record<string, unknown>
+  if (outcome !== 'succeeded' && outcome !== 'partial' && outcome !== 'skipped')
+    return `the unknown outcome ${JSON.stringify(outcome) ?? 'undefined'}`
+  if (outcome === 'skipped' && typeof reason !== 'string') return 'skipped without a reason'
+  if (remaining !== undefined && !(typeof remaining === 'number' && Number.isFinite(remaining) && remaining >= 0)) {
+    return 'a remaining backlog that is no number'
+  }
+  if (!Array.isArray(findings)) return 'findings that are no array'
+  for (const finding of findings as unknown[]) {
+    const { key, severity, summary } = (finding ?? {}) as Record<string, unknown>
+    const known = ['info', 'warning', 'error', 'critical'].includes(severity as string)
+    if (typeof key !== 'string' || typeof summary !== 'string' || !known)
+      return 'a finding without key, severity or summary'
+  }
+  try {
+    JSON.stringify(findings)
+  } catch {
+    return 'findings that are not JSON-safe'
+  }
+  return undefined
+}
+
+/** The outcome of a run that threw, or was aborted for `aborted`'s reason. */
+export function outcomeOfError(error: unknown, aborted: unknown): RunOutcome {
+  const cause = aborted instanceof RunAborted ? aborted : error
+  if (classifyFailure(cause) === 'lost-claim') return { ...failure('lost-claim', messageOf(cause)), lostClaim: true }
+  if (aborted instanceof RunAborted) {
+    return {
+      ...failure(aborted.code, aborted.message),
+      outcome: aborted.code === 'timed-out' ? 'timed-out' : 'cancelled',
+    }
+  }
+  return failure(codeOf(error) ?? 'error', messageOf(error))
+}
+
+function failure(errorCode: string, reason: string): RunOutcome {
+  return { outcome: 'failed', reason, errorCode, remaining: undefined, findings: [], lostClaim: false }
+}

@@ -1,0 +1,245 @@
+/**
+ * One run of the scheduler: registry → plan → execute → record → report, first for the built-in tasks, then for third-party ones.
+ * The only file that knows all stages. Configuration happens before it, in the program.
+ */
+import { randomUUID } from 'node:crypto'
+import type { ClientFactories } from './clients.js'
+import type { Connections } from './connections.js'
+import { SchedulerError } from './errors.js'
+import { DatabaseClock, systemTimer, type Timer } from './execute/clock.js'
+import { execute, type Execution, type TaskReport } from './execute/execute.js'
+import { RunAborted } from './execute/outcome.js'
+import { planRun, type PlanOptions } from './plan.js'
+import type { DisabledTask, Registry } from './registry.js'
+import { exitCodeOf, type RunReport } from './report.js'
+import { migrate, refuseNewer, schemaVersion } from './state/migrate.js'
+import { StateStore, type State } from './state/store.js'
+import type { Severity, TaskLogger } from './task.js'
+import { noTelemetry, type Span, type Telemetry } from './telemetry.js'
+
+/** Milliseconds between two prunings of the scheduler's own history. */
+const pruneIntervalMs = 3_600_000
+
+export interface RunInput {
+  readonly connections: Connections
+  /** Schema of the scheduler's own tables. Default: `scheduler`. */
+  readonly schema?: string
+  readonly builtIn: Registry
+  /** Loads third-party tasks, after every built-in one has been recorded: what hangs at import harms nobody. */
+  readonly loadThirdParty?: () => Promise<Registry>
+  readonly clients?: ClientFactories
+  readonly logger: TaskLogger
+  /** A logger bound to a task and this run. */
+  readonly loggerFor: (fields: { readonly task: string; readonly runId: string }) => TaskLogger
+  readonly telemetry?: Telemetry
+  readonly version: string
+  /** Who runs: host and process, for claims. */
+  readonly holder: string
+  readonly only?: readonly string[]
+  readonly force?: boolean
+  /** Claims nothing, migrates nothing, records nothing; actions are listed. Default: false. */
+  readonly dryRun?: boolean
+  readonly failOn?: Severity
+  /** Milliseconds; soft. */
+  readonly budgetMs: number
+  /** Milliseconds between the soft and the hard stop. */
+  readonly graceMs: number
+  /** Milliseconds that an aborted task gets to end. Default: 2000. */
+  readonly abortGraceMs?: number
+  /** Monotonic milliseconds at which the budget began: 0 for a process's own start. Default: now. */
+  readonly startedAtMs?: number
+  /** Aborted by the first signal, with its name as reason: no new work, tasks stop at the next border. */
+  readonly stop?: AbortSignal
+  /** Aborted by the second signal. */
+  readonly hardStop?: AbortSignal
+  /** Milliseconds that history and audit trail are kept. */
+  readonly retention: { readonly historyMs: number; readonly actionsMs: number }
+  readonly timer?: Timer
+  readonly random?: () => number
+}
+
+/** @throws SchedulerError, or the driver's error, when the scheduler's own state cannot be read or written. */
+export async function runScheduler(input: RunInput): Promise<RunReport> {
+  const telemetry = input.telemetry ?? noTelemetry
+  const runId = randomUUID()
+  return telemetry.span('scheduler run', { 'scheduler.run_id': runId }, (span) =>
+    runInSpan(input, telemetry, runId, span),
+  )
+}
+
+async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, span: Span): Promise<RunReport> {
+  const timer = input.timer ?? systemTimer
+  const dryRun = input.dryRun === true
+  const stops = stopSignals(input, timer)
+  try {
+    const store = new StateStore(input.connections, input.schema ?? 'scheduler')
+    const state = await readyState(input, store)
+    const clock = new DatabaseClock(state.now, timer)
+    const runStartedAt = state.now
+    const budgetEndsAt = stops.startedAtMs + input.budgetMs
+    const planOptions: PlanOptions = {
+      runStartedAt,
+      ...(input.only === undefined ? {} : { only: input.only }),
+      ...(input.force === undefined ? {} : { force: input.force }),
+    }
+    const execution: Execution = {
+      runId,
+      holder: input.holder,
+      dryRun,
+      connections: input.connections,
+      store,
+      clients: input.clients ?? {},
+      loggerFor: (task) => input.loggerFor({ task, runId }),
+      telemetry,
+      clock,
+      timer,
+      random: input.random ?? Math.random,
+      planOptions,
+      budgetRemainingMs: () => (stops.soft.aborted ? 0 : Math.max(0, budgetEndsAt - timer.monotonicMs())),
+      graceMs: input.graceMs,
+      abortGraceMs: input.abortGraceMs ?? 2000,
+      stop: stops.soft,
+      hardStop: stops.hard,
+    }
+    const builtIn = await runGroup(execution, input.builtIn, state)
+    const thirdParty = await runThirdParty(execution, input, builtIn)
+    const tasks = [...builtIn, ...thirdParty.tasks]
+    const disabled = [...input.builtIn.disabled, ...thirdParty.disabled]
+    for (const { name, reason, hint } of disabled)
+      input.logger.error({ event: 'task-disabled', task: name, reason, hint }, 'task disabled')
+    const stoppedBy = stops.soft.aborted ? signalName(stops.soft.reason) : undefined
+    const report: RunReport = {
+      runId,
+      dryRun,
+      startedAt: runStartedAt,
+      durationMs: timer.monotonicMs() - stops.startedAtMs,
+      tasks,
+      disabled,
+      stoppedBy,
+      exitCode: exitCodeOf({ tasks, disabled, stoppedBy, only: input.only, failOn: input.failOn }),
+    }
+    if (!dryRun) await recordRun(store, input, report, state, span)
+    return report
+  } finally {
+    stops.end()
+  }
+}
+
+async function runGroup(execution: Execution, registry: Registry, state: State): Promise<readonly TaskReport[]> {
+  if (!execution.dryRun) {
+    const unseen = registry.tasks.filter(({ name }) => !state.tasks.has(name))
+    await execution.store.registerTasks(
+      unseen.map(({ name, origin }) => ({ name, thirdParty: origin.kind === 'package' })),
+    )
+  }
+  return execute(execution, planRun(registry, state, execution.planOptions).decisions)
+}
+
+async function runThirdParty(
+  execution: Execution,
+  input: RunInput,
+  builtIn: readonly TaskReport[],
+): Promise<{ readonly tasks: readonly TaskReport[]; readonly disabled: readonly DisabledTask[] }> {
+  if (input.loadThirdParty === undefined) return { tasks: [], disabled: [] }
+  const registry = await input.loadThirdParty()
+  const unknown = input.only?.find(
+    (name) => ![...builtIn, ...registry.tasks, ...registry.disabled].some((task) => task.name === name),
+  )
+  if (unknown !== undefined) {
+    throw new SchedulerError('unknown-task', `--task: '${unknown}' is not enabled`, {
+      hint: `enabled: ${[...builtIn, ...registry.tasks].map(({ name }) => name).join(', ')}`,
+    })
+  }
+  return { tasks: await runGroup(execution, registry, await execution.store.readState()), disabled: registry.disabled }
+}
+
+/** The state to plan from: schema made or migrated where that is our part, expired claims freed and counted. */
+async function readyState(input: RunInput, store: StateStore): Promise<State> {
+  const state = await store.readState()
+  refuseNewer(state.schemaVersion, store.schema)
+  if (input.dryRun === true) return state
+  if (state.schemaVersion !== schemaVersion) {
+    const { from, to } = await migrate(input.connections, store.schema)
+    input.logger.info({ event: 'schema-migrated', from, to }, 'schema migrated')
+    return store.readState()
+  }
+  if (![...state.tasks.values()].some(({ claim }) => claim?.expired === true)) return state
+  await store.cancelOrphanedStatements()
+  for (const freed of await store.freeExpiredClaims()) {
+    input.logger.warn({ event: 'claim-expired', ...freed }, 'a claim expired unreleased and counts as a failure')
+  }
+  return store.readState()
+}
+
+async function recordRun(
+  store: StateStore,
+  input: RunInput,
+  report: RunReport,
+  state: State,
+  span: Span,
+): Promise<void> {
+  await store.insertRun({
+    id: report.runId,
+    startedAt: report.startedAt,
+    exitCode: report.exitCode,
+    version: input.version,
+    holder: input.holder,
+    traceId: span.traceId,
+    decisions: [
+      ...report.tasks.map(({ name, slotId, run, reason, code }) => ({
+        task: name,
+        slot: slotId,
+        outcome: run?.outcome ?? 'not-run',
+        code,
+        reason,
+      })),
+      ...report.disabled.map(({ name, reason }) => ({ task: name, outcome: 'disabled', reason })),
+    ],
+  })
+  const prunedAt = state.historyPrunedAt ?? state.now
+  if (state.now.getTime() - prunedAt.getTime() < pruneIntervalMs) return
+  const removed = await store.deleteOldHistory(input.retention)
+  if (removed > 0) input.logger.info({ event: 'history-pruned', removed }, 'old history removed')
+}
+
+/** The soft stop is the caller's; the hard one follows from the second signal, the grace period, or the end of budget and grace. */
+function stopSignals(input: RunInput, timer: Timer) {
+  const soft = input.stop ?? new AbortController().signal
+  const hard = new AbortController()
+  const startedAtMs = input.startedAtMs ?? timer.monotonicMs()
+  const cancels: (() => void)[] = []
+  const abortAfter = (ms: number, reason: () => RunAborted) => {
+    cancels.push(
+      timer.after(Math.max(0, ms), () => {
+        hard.abort(reason())
+      }),
+    )
+  }
+  const outOfTime = () =>
+    new RunAborted(
+      'timed-out',
+      `the run's budget of ${input.budgetMs} ms and its grace of ${input.graceMs} ms are over`,
+    )
+  const stopped = () => new RunAborted('stopped', `stopped by ${String(soft.reason)}`)
+  const onSoft = () => {
+    abortAfter(input.graceMs, stopped)
+  }
+  const onHard = () => {
+    hard.abort(stopped())
+  }
+  abortAfter(startedAtMs + input.budgetMs + input.graceMs - timer.monotonicMs(), outOfTime)
+  if (soft.aborted) onSoft()
+  soft.addEventListener('abort', onSoft, { once: true })
+  if (input.hardStop?.aborted === true) onHard()
+  input.hardStop?.addEventListener('abort', onHard, { once: true })
+  const end = () => {
+    for (const cancel of cancels) cancel()
+    soft.removeEventListener('abort', onSoft)
+    input.hardStop?.removeEventListener('abort', onHard)
+  }
+  return { soft, hard: hard.signal, startedAtMs, end }
+}
+
+function signalName(reason: unknown): 'SIGINT' | 'SIGTERM' {
+  return reason === 'SIGINT' ? 'SIGINT' : 'SIGTERM'
+}

@@ -1,0 +1,10 @@
+/**
+ * The files that own what everything else gets handed in: the wall clock and the environment. The one list, read by the architecture
+ * test and by ESLint. Paths are relative to the repository; a path that ends in `/` owns the folder.
+ */
+
+/** May call `Date.now()` and `new Date()` without argument. */
+export const clockOwners = []
+
+/** May read `process.env`. */
+export const environmentOwners = []
