@@ -22,8 +22,12 @@ export function requireNode() {
   process.exit(1)
 }
 
-/** The environment for child processes: this one, with the pinned pnpm first on PATH (turbo looks for it there, too). */
+/**
+ * The environment for child processes: this one, with the pinned pnpm first on PATH (turbo looks for it there, too).
+ * @returns {NodeJS.ProcessEnv}
+ */
 export function environmentWithPnpm() {
+  /** @type {NodeJS.ProcessEnv} */
   const environment = {
     ...process.env,
     // pnpm would otherwise try to replace itself by the pinned version, which it already is.
@@ -57,6 +61,9 @@ export function environmentWithPnpm() {
   return { ...environment, PATH: `${folder}${delimiter}${environment.PATH ?? ''}` }
 }
 
+/** @type {readonly NodeJS.Signals[]} */
+const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP']
+
 let stoppedBy
 
 /** The signal that asked this process to stop while it ran a program, if any: whoever runs several starts no further one. */
@@ -70,19 +77,41 @@ export const exitCodeOf = (signal) => 128 + (constants.signals[signal] ?? 0)
  *
  * The child gets a process group of its own, so that Ctrl-C reaches it once, from here: a terminal signals the whole group and npm
  * repeats the signal, and a program that takes a second signal for "now, and at once" would never get to clean up.
+ *
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {{ env?: NodeJS.ProcessEnv, cwd?: string }} options
+ * @returns {Promise<number>}
  */
-export function run(command, args, { env, cwd = root, quiet = false } = {}) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
-      cwd,
-      env,
-      detached: process.platform !== 'win32',
-      stdio: quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit',
-    })
-    let output = ''
-    child.stdout?.on('data', (chunk) => (output += chunk))
-    child.stderr?.on('data', (chunk) => (output += chunk))
+export async function run(command, args, { env, cwd = root }) {
+  return waitFor(spawn(command, args, { cwd, env, detached: true, stdio: 'inherit' }))
+}
 
+/**
+ * Runs a program to its end without showing what it prints. Resolves to what it printed on both streams.
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {{ env?: NodeJS.ProcessEnv, cwd?: string }} options
+ * @returns {Promise<string>}
+ * @throws an error with the output as message when the exit code is not 0
+ */
+export async function capture(command, args, { env, cwd = root }) {
+  const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk) => (output += chunk))
+  const exitCode = await waitFor(child)
+  if (exitCode !== 0)
+    throw new Error(output.trim() === '' ? `${command} ${args.join(' ')}: exit code ${exitCode}` : output)
+  return output
+}
+
+/**
+ * Waits for the child's end, and hands on the signals that arrive meanwhile.
+ * @param {import('node:child_process').ChildProcess} child
+ * @returns {Promise<number>}
+ */
+function waitFor(child) {
+  return new Promise((resolve, reject) => {
     let lastForwardedMs = -Infinity
     const forward = (signal) => {
       stoppedBy ??= signal
@@ -92,10 +121,9 @@ export function run(command, args, { env, cwd = root, quiet = false } = {}) {
       lastForwardedMs = nowMs
       child.kill(signal)
     }
-    const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
-    for (const signal of signals) process.on(signal, forward)
+    for (const signal of forwarded) process.on(signal, forward)
     const finish = () => {
-      for (const signal of signals) process.off(signal, forward)
+      for (const signal of forwarded) process.off(signal, forward)
     }
     child.once('error', (error) => {
       finish()
@@ -103,9 +131,7 @@ export function run(command, args, { env, cwd = root, quiet = false } = {}) {
     })
     child.once('close', (code, signal) => {
       finish()
-      const exitCode = code ?? exitCodeOf(signal)
-      if (quiet && exitCode !== 0) process.stderr.write(output)
-      resolve(exitCode)
+      resolve(code ?? exitCodeOf(signal))
     })
   })
 }

@@ -10,9 +10,12 @@ const wrapper = `
 
 /** Starts a program under `run`, waits until it says "ready", and returns the wrapper and what was printed so far. */
 async function start(program) {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', wrapper, program], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--input-type=module', '-e', wrapper, program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   let output = ''
   child.stdout.setEncoding('utf8')
+  /** @type {Promise<void>} */
   const ready = new Promise((resolve) => {
     child.stdout.on('data', (chunk) => {
       output += chunk
@@ -42,8 +45,10 @@ describe('run', () => {
   })
 
   it('leaves nothing behind when the program dies of the signal', async () => {
-    const { child, ended, output } = await start(`console.log('pid ' + process.pid); console.log('ready'); setInterval(() => {}, 1000)`)
-    const pid = Number(/pid (\d+)/.exec(output())[1])
+    const { child, ended, output } = await start(
+      `console.log('pid ' + process.pid); console.log('ready'); setInterval(() => {}, 1000)`,
+    )
+    const pid = Number(/pid (\d+)/.exec(output())?.[1])
     child.kill('SIGTERM')
     expect((await ended)[0]).toBe(143)
     expect(() => process.kill(pid, 0)).toThrow('ESRCH')

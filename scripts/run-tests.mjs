@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { exitCodeOf, root, run, stopSignal } from './pnpm.mjs'
+import { capture, exitCodeOf, root, run, stopSignal } from './pnpm.mjs'
 import { judgeRun, summarize } from './test-summary.mjs'
 
 const scriptsRun = { name: 'scripts', folder: root, command: 'node_modules/.bin/vitest', args: ['run'] }
@@ -20,7 +20,10 @@ export async function runTests(args, { env }) {
   })
   const all = [...packagesWithTests(), scriptsRun]
   const unknown = values.filter.filter((wanted) => !all.some((candidate) => matches(candidate, wanted)))
-  const selected = values.filter.length === 0 ? all : all.filter((candidate) => values.filter.some((wanted) => matches(candidate, wanted)))
+  const selected =
+    values.filter.length === 0
+      ? all
+      : all.filter((candidate) => values.filter.some((wanted) => matches(candidate, wanted)))
 
   const runs = unknown.map((wanted) => ({
     name: wanted,
@@ -30,10 +33,10 @@ export async function runTests(args, { env }) {
   }))
   if (selected.length > 0) {
     console.log('building')
-    const built = await run('node_modules/.bin/turbo', ['run', 'build', '--output-logs=errors-only'], { env, quiet: true })
-    if (built !== 0) {
-      runs.push({ name: 'build', passed: 0, failed: [{ name: 'turbo run build', reason: `exit code ${built}` }], skipped: [] })
-    }
+    await capture('node_modules/.bin/turbo', ['run', 'build', '--output-logs=errors-only'], { env }).catch((error) => {
+      console.error(error.message)
+      runs.push({ name: 'build', passed: 0, failed: [{ name: 'turbo run build', reason: 'see above' }], skipped: [] })
+    })
   }
   for (const candidate of selected) {
     if (stopSignal() !== undefined) break
@@ -59,7 +62,9 @@ async function runOne({ name, folder, command, args }, positionals, env) {
     const report = existsSync(reportFile) ? JSON.parse(readFileSync(reportFile, 'utf8')) : undefined
     const judged = judgeRun({ name, exitCode, report })
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(1)
-    console.log(`=== ${name}: ${judged.passed} passed, ${judged.failed.length} failed, ${judged.skipped.length} skipped in ${seconds} s`)
+    console.log(
+      `=== ${name}: ${judged.passed} passed, ${judged.failed.length} failed, ${judged.skipped.length} skipped in ${seconds} s`,
+    )
     return judged
   } finally {
     rmSync(reports, { recursive: true, force: true })
@@ -67,7 +72,9 @@ async function runOne({ name, folder, command, args }, positionals, env) {
 }
 
 function packagesWithTests() {
-  const folders = ['packages', 'apps'].flatMap((parent) => readdirSync(join(root, parent)).map((child) => join(root, parent, child)))
+  const folders = ['packages', 'apps'].flatMap((parent) =>
+    readdirSync(join(root, parent)).map((child) => join(root, parent, child)),
+  )
   return folders
     .filter((folder) => existsSync(join(folder, 'package.json')))
     .map((folder) => ({ folder, manifest: JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) }))

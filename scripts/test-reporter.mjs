@@ -6,12 +6,13 @@ import { writeFileSync } from 'node:fs'
 
 export default class TestReporter {
   onTestRunEnd(modules, unhandledErrors) {
+    /** @type {{ passed: number, failed: { name: string, reason: string }[], skipped: { name: string, note: string | null }[] }} */
     const report = { passed: 0, failed: [], skipped: [] }
     for (const module of modules) collectModule(module, report)
     for (const error of unhandledErrors) {
       report.failed.push({ name: 'an error outside of any test', reason: firstLine(error) })
     }
-    writeFileSync(process.env.TEST_REPORT_FILE, JSON.stringify(report))
+    writeFileSync(String(process.env.TEST_REPORT_FILE), JSON.stringify(report))
   }
 }
 
@@ -39,7 +40,8 @@ function collectModule(module, report) {
     }
   }
   for (const [group, { error, counted }] of broken) {
-    if (!counted) report.failed.push({ name: group === module ? file : `${file} > ${group.fullName}`, reason: firstLine(error) })
+    if (!counted)
+      report.failed.push({ name: group === module ? file : `${file} > ${group.fullName}`, reason: firstLine(error) })
   }
 }
 

@@ -7,7 +7,8 @@
 export function judgeRun({ name, exitCode, report }) {
   const { passed, failed, skipped } = report ?? { passed: 0, failed: [], skipped: [] }
   const failures = [...failed]
-  if (report === undefined) failures.push({ name: 'the run crashed', reason: `no report was written, exit code ${exitCode}` })
+  if (report === undefined)
+    failures.push({ name: 'the run crashed', reason: `no report was written, exit code ${exitCode}` })
   else if (exitCode !== 0 && failures.length === 0) {
     failures.push({ name: 'the run crashed', reason: `no test failed, but the exit code was ${exitCode}` })
   } else if (passed + failed.length + skipped.length === 0) {

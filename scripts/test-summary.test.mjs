@@ -27,7 +27,12 @@ describe('summarize', () => {
   it('ends with the plain line of counts over all packages', () => {
     const runs = [
       { name: 'a', ...passed(2) },
-      { name: 'b', passed: 1, failed: [{ name: 'x', reason: 'y' }], skipped: [{ name: 'z (skipped: no pgbouncer; apt-get install pgbouncer)', note: null }] },
+      {
+        name: 'b',
+        passed: 1,
+        failed: [{ name: 'x', reason: 'y' }],
+        skipped: [{ name: 'z (skipped: no pgbouncer; apt-get install pgbouncer)', note: null }],
+      },
     ]
     const { lines, exitCode } = summarize(runs)
     expect(lines.at(-1)).toBe('3 passed, 1 failed, 1 skipped')
@@ -40,16 +45,21 @@ describe('summarize', () => {
     expect(summarize([{ name: 'a', passed: 1, failed: [], skipped: [{ name: 'z', note: null }] }]).exitCode).toBe(0)
   })
 
-  it.each([[[]], [[{ name: 'a', passed: 0, failed: [], skipped: [{ name: 'z', note: null }] }]]])('fails when no test ran at all', (runs) => {
-    const { lines, exitCode } = summarize(runs)
-    expect(exitCode).toBe(1)
-    expect(lines.at(-1)).toMatch(/^0 passed, 1 failed, \d skipped$/)
-  })
+  it.each([[[]], [[{ name: 'a', passed: 0, failed: [], skipped: [{ name: 'z', note: null }] }]]])(
+    'fails when no test ran at all',
+    (runs) => {
+      const { lines, exitCode } = summarize(runs)
+      expect(exitCode).toBe(1)
+      expect(lines.at(-1)).toMatch(/^0 passed, 1 failed, \d skipped$/)
+    },
+  )
 })
 
 describe('describeSkip', () => {
   it('shows the note that was given at run time', () => {
-    expect(describeSkip({ name: 'x', note: 'no Redis; install redis-server' })).toBe('x: no Redis; install redis-server')
+    expect(describeSkip({ name: 'x', note: 'no Redis; install redis-server' })).toBe(
+      'x: no Redis; install redis-server',
+    )
   })
 
   it('says so when there is no reason', () => {

@@ -4,22 +4,26 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { environmentWithPnpm, requireNode, root, run } from './pnpm.mjs'
+import { capture, environmentWithPnpm, exitCodeOf, requireNode, root, run, stopSignal } from './pnpm.mjs'
 
 const commands = {
   async demo(args, env) {
     console.log('building')
-    const built = await run('node_modules/.bin/turbo', ['run', 'build', '--filter=@battlescope/scheduler...', '--output-logs=errors-only'], {
-      env,
-      quiet: true,
-    })
-    if (built !== 0) return built
+    await capture(
+      'node_modules/.bin/turbo',
+      ['run', 'build', '--filter=@battlescope/scheduler...', '--output-logs=errors-only'],
+      { env },
+    )
     // Not through pnpm: it answers a second Ctrl-C with SIGTERM, and loses the demo's own exit code.
     const folder = join(root, 'apps/demo')
     const script = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).scripts.demo
     return run('sh', ['-c', `exec ${script} "$@"`, 'demo', ...args], {
       cwd: folder,
-      env: { ...env, INIT_CWD: process.env.INIT_CWD ?? process.cwd(), PATH: `${join(folder, 'node_modules/.bin')}${delimiter}${env.PATH}` },
+      env: {
+        ...env,
+        INIT_CWD: process.env.INIT_CWD ?? process.cwd(),
+        PATH: `${join(folder, 'node_modules/.bin')}${delimiter}${env.PATH}`,
+      },
     })
   },
 
@@ -39,7 +43,13 @@ if (command === undefined) {
   process.exit(64)
 }
 const env = environmentWithPnpm()
-// On a machine where everything is there already the install says nothing of interest.
-const quiet = existsSync(join(root, 'node_modules/.modules.yaml'))
-const installed = await run('pnpm', ['install', '--frozen-lockfile'], { env, quiet })
-process.exitCode = installed === 0 ? await command(args, env) : installed
+const install = ['install', '--frozen-lockfile']
+try {
+  // Where everything is there already, an install has nothing to tell.
+  if (existsSync(join(root, 'node_modules/.modules.yaml'))) await capture('pnpm', install, { env })
+  else if ((await run('pnpm', install, { env })) !== 0) throw new Error('pnpm install failed')
+  process.exitCode = await command(args, env)
+} catch (error) {
+  console.error(error.message)
+  process.exitCode = stopSignal() === undefined ? 1 : exitCodeOf(stopSignal())
+}

@@ -1,4 +1,4 @@
-import { defineConfig } from 'vitest/config'
+import { defineConfig, mergeConfig } from 'vitest/config'
 import { shared } from '../../vitest.shared.js'
 
-export default defineConfig({ ...shared, test: { ...shared.test, globalSetup: ['src/vitest-global-setup.ts'] } })
+export default mergeConfig(defineConfig(shared), defineConfig({ test: { globalSetup: ['src/vitest-global-setup.ts'] } }))

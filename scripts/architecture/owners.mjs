@@ -3,8 +3,8 @@
  * test and by ESLint. Paths are relative to the repository; a path that ends in `/` owns the folder.
  */
 
-/** May call `Date.now()` and `new Date()` without argument. */
+/** May call `Date.now()` and `new Date()` without argument. @type {string[]} */
 export const clockOwners = []
 
-/** May read `process.env`. */
-export const environmentOwners = []
+/** May read `process.env`. @type {string[]} */
+export const environmentOwners = ['packages/postgres-testing/src/environment.ts']

@@ -38,7 +38,9 @@ export function findViolations(packages, owners = { clockOwners, environmentOwne
   return [
     ...parsed.flatMap((one) => manifestViolations(one, names, taskNames)),
     ...cycles(parsed),
-    ...parsed.flatMap((one) => [...one.files].flatMap(([path, text]) => sourceViolations(one, path, text, parsed, taskNames, owners))),
+    ...parsed.flatMap((one) =>
+      [...one.files].flatMap(([path, text]) => sourceViolations(one, path, text, parsed, taskNames, owners)),
+    ),
     ...parsed.filter(({ folder }) => posix.basename(folder).startsWith('task-')).flatMap(taskFileViolations),
   ]
 }
@@ -52,21 +54,31 @@ function manifestViolations({ folder, manifest, manifestText }, names, taskNames
   const report = (dependency, message) => violations.push({ file, line: lineOf(manifestText, dependency), message })
   const allowed = importable(folder, taskNames)
 
-  if (manifest.name !== scope + posix.basename(folder)) report('name', `is named ${manifest.name}, but its folder says ${scope}${posix.basename(folder)}`)
-  if (folder.startsWith('apps/') && manifest.private !== true) report('name', 'apps are private: they are shipped as an image, not as packages')
+  if (manifest.name !== scope + posix.basename(folder))
+    report('name', `is named ${manifest.name}, but its folder says ${scope}${posix.basename(folder)}`)
+  if (folder.startsWith('apps/') && manifest.private !== true)
+    report('name', 'apps are private: they are shipped as an image, not as packages')
 
   for (const field of ['dependencies', 'peerDependencies', 'optionalDependencies', 'devDependencies']) {
     for (const [dependency, range] of Object.entries(manifest[field] ?? {})) {
       const own = dependency.startsWith(scope) ? dependency.slice(scope.length) : undefined
       if (own === undefined) {
-        if (posix.basename(folder) === 'scheduler-core' && field !== 'devDependencies' && foreignToCore.test(dependency)) {
+        if (
+          posix.basename(folder) === 'scheduler-core' &&
+          field !== 'devDependencies' &&
+          foreignToCore.test(dependency)
+        ) {
           report(dependency, `core knows no driver, no command line and no logger, but depends on ${dependency}`)
         }
         continue
       }
       if (!names.has(dependency)) report(dependency, `${dependency} is no package of this repository`)
-      else if (!range.startsWith('workspace:')) report(dependency, `${dependency} must be taken from the workspace, not as ${range}`)
-      const developmentOnly = field === 'devDependencies' ? [...ground, ...testOnly, ...(workbenches.includes(folder) ? ['scheduler'] : [])] : []
+      else if (!range.startsWith('workspace:'))
+        report(dependency, `${dependency} must be taken from the workspace, not as ${range}`)
+      const developmentOnly =
+        field === 'devDependencies'
+          ? [...ground, ...testOnly, ...(workbenches.includes(folder) ? ['scheduler'] : [])]
+          : []
       if (![...allowed, ...developmentOnly].includes(own)) report(dependency, explain(folder, own, field))
     }
   }
@@ -84,12 +96,15 @@ function sourceViolations(owner, path, text, packages, taskNames, { clockOwners,
   const allowed = importable(folder, taskNames)
 
   for (const { specifier, line } of importsOf(source)) {
-    if (specifier.startsWith('/') || specifier.startsWith('file:')) report(line, `import of an absolute path: ${specifier}`)
+    if (specifier.startsWith('/') || specifier.startsWith('file:'))
+      report(line, `import of an absolute path: ${specifier}`)
     if (specifier.startsWith('.')) {
       const target = posix.normalize(posix.join(posix.dirname(path), specifier))
       const isSharedTestConfiguration = inside === 'vitest.config.ts' && target === 'vitest.shared.js'
-      if (!target.startsWith(`${folder}/`) && !isSharedTestConfiguration) report(line, `relative import leaves the package: ${specifier}`)
-      else if (isSource && posix.relative(folder, target).startsWith('test/')) report(line, `code imports a test: ${specifier}`)
+      if (!target.startsWith(`${folder}/`) && !isSharedTestConfiguration)
+        report(line, `relative import leaves the package: ${specifier}`)
+      else if (isSource && posix.relative(folder, target).startsWith('test/'))
+        report(line, `code imports a test: ${specifier}`)
       continue
     }
     const dependency = packageOf(specifier)
@@ -101,22 +116,32 @@ function sourceViolations(owner, path, text, packages, taskNames, { clockOwners,
     const own = dependency.slice(scope.length)
     const permitted = isSource ? allowed : [...allowed, ...ground, ...testOnly]
     if (!permitted.includes(own)) report(line, explain(folder, own, 'import'))
-    const declared = { ...manifest.dependencies, ...manifest.peerDependencies, ...(isSource ? {} : manifest.devDependencies) }
+    const declared = {
+      ...manifest.dependencies,
+      ...manifest.peerDependencies,
+      ...(isSource ? {} : manifest.devDependencies),
+    }
     if (permitted.includes(own) && declared[dependency] === undefined) {
-      report(line, `imports ${dependency}, which its package.json does not name under ${isSource ? 'dependencies' : 'devDependencies'}`)
+      report(
+        line,
+        `imports ${dependency}, which its package.json does not name under ${isSource ? 'dependencies' : 'devDependencies'}`,
+      )
     }
     const target = packages.find((one) => one.manifest.name === dependency)
     const entry = `.${specifier.slice(dependency.length)}`
-    if (target !== undefined && !(entry in (target.manifest.exports ?? {}))) report(line, `${specifier} reaches past what ${dependency} exports`)
+    if (target !== undefined && !(entry in (target.manifest.exports ?? {})))
+      report(line, `${specifier} reaches past what ${dependency} exports`)
   }
 
   if (isSource) {
     const owns = (owners) => owners.some((one) => path === one || (one.endsWith('/') && path.startsWith(one)))
     if (!owns(clockOwners)) {
-      for (const { what, line } of clockUses(source)) report(line, `${what}: time is an argument (scripts/architecture/owners.mjs lists who owns the clock)`)
+      for (const { what, line } of clockUses(source))
+        report(line, `${what}: time is an argument (scripts/architecture/owners.mjs lists who owns the clock)`)
     }
     if (!owns(environmentOwners)) {
-      for (const line of environmentUses(source)) report(line, 'process.env: configuration is an argument (scripts/architecture/owners.mjs lists who owns it)')
+      for (const line of environmentUses(source))
+        report(line, 'process.env: configuration is an argument (scripts/architecture/owners.mjs lists who owns it)')
     }
   }
   return violations
@@ -125,7 +150,8 @@ function sourceViolations(owner, path, text, packages, taskNames, { clockOwners,
 /** Why `folder` may not use `own`. */
 function explain(folder, own, how) {
   const use = how === 'import' ? 'imports' : `names under ${how}`
-  if (posix.basename(folder).startsWith('task-') && own.startsWith('task-')) return `no task imports a task: ${use} ${scope}${own}`
+  if (posix.basename(folder).startsWith('task-') && own.startsWith('task-'))
+    return `no task imports a task: ${use} ${scope}${own}`
   if (['scheduler', 'demo', 'bench'].includes(own)) return `nobody imports an app: ${use} ${scope}${own}`
   if (testOnly.includes(own)) return `${scope}${own} is only ever a devDependency, for tests: ${use} it`
   return `against the direction of imports (apps → task-*, alerts → scheduler-core, database, cold-storage): ${use} ${scope}${own}`
@@ -146,7 +172,11 @@ function cycles(packages) {
     }
     if (finished.has(name)) return
     const { manifest } = byName.get(name)
-    for (const next of Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies, ...manifest.devDependencies })) {
+    for (const next of Object.keys({
+      ...manifest.dependencies,
+      ...manifest.peerDependencies,
+      ...manifest.devDependencies,
+    })) {
       if (byName.has(next)) visit(next, [...trail, name])
     }
     finished.add(name)

@@ -26,7 +26,8 @@ export function importsOf(source) {
   }
   walk(source, (node) => {
     if (ts.isImportDeclaration(node)) add(node, node.moduleSpecifier, isTypeOnlyImport(node.importClause))
-    else if (ts.isExportDeclaration(node)) add(node, node.moduleSpecifier, node.isTypeOnly || allTypeOnly(node.exportClause))
+    else if (ts.isExportDeclaration(node))
+      add(node, node.moduleSpecifier, node.isTypeOnly || allTypeOnly(node.exportClause))
     else if (ts.isImportEqualsDeclaration(node) && ts.isExternalModuleReference(node.moduleReference)) {
       add(node, node.moduleReference.expression, node.isTypeOnly)
     } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node, node.argument.literal, true)
@@ -53,7 +54,13 @@ function allTypeOnly(bindings) {
 
 /** The package that a specifier names: `@acme/x` of `@acme/x/y`; undefined for relative ones and Node's own modules. */
 export function packageOf(specifier) {
-  if (specifier.startsWith('.') || specifier.startsWith('/') || specifier.startsWith('node:') || specifier.startsWith('#')) return undefined
+  if (
+    specifier.startsWith('.') ||
+    specifier.startsWith('/') ||
+    specifier.startsWith('node:') ||
+    specifier.startsWith('#')
+  )
+    return undefined
   const parts = specifier.split('/')
   return specifier.startsWith('@') ? parts.slice(0, 2).join('/') : parts[0]
 }
@@ -63,11 +70,13 @@ export function clockUses(source) {
   const uses = []
   walk(source, (node) => {
     const isDate = (expression) => ts.isIdentifier(expression) && expression.text === 'Date'
-    if (ts.isPropertyAccessExpression(node) && isDate(node.expression) && node.name.text === 'now') uses.push({ node, what: 'Date.now()' })
+    if (ts.isPropertyAccessExpression(node) && isDate(node.expression) && node.name.text === 'now')
+      uses.push({ node, what: 'Date.now()' })
     else if (ts.isNewExpression(node) && isDate(node.expression) && (node.arguments?.length ?? 0) === 0) {
       uses.push({ node, what: 'new Date() without argument' })
     } else if (ts.isCallExpression(node) && isDate(node.expression)) uses.push({ node, what: 'Date()' })
-    else if (ts.isPropertyAccessExpression(node) && node.name.text === 'timeOrigin') uses.push({ node, what: 'performance.timeOrigin' })
+    else if (ts.isPropertyAccessExpression(node) && node.name.text === 'timeOrigin')
+      uses.push({ node, what: 'performance.timeOrigin' })
   })
   return uses.map(({ node, what }) => ({ what, line: source.lineOf(node) }))
 }
@@ -76,7 +85,8 @@ export function clockUses(source) {
 export function environmentUses(source) {
   const lines = []
   walk(source, (node) => {
-    const isProcess = (expression) => expression !== undefined && ts.isIdentifier(expression) && expression.text === 'process'
+    const isProcess = (expression) =>
+      expression !== undefined && ts.isIdentifier(expression) && expression.text === 'process'
     const used =
       (ts.isPropertyAccessExpression(node) && isProcess(node.expression) && node.name.text === 'env') ||
       (ts.isElementAccessExpression(node) &&
@@ -89,7 +99,7 @@ export function environmentUses(source) {
         node.name.elements.some((element) => (element.propertyName ?? element.name).getText(source.tree) === 'env')) ||
       (ts.isImportSpecifier(node) &&
         (node.propertyName ?? node.name).text === 'env' &&
-        /^(node:)?process$/.test(node.parent.parent.parent.moduleSpecifier.text))
+        /^['"](node:)?process['"]$/.test(node.parent.parent.parent.moduleSpecifier.getText(source.tree)))
     if (used) lines.push(source.lineOf(node))
   })
   return lines

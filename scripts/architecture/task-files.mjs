@@ -11,13 +11,16 @@ const databasePackages = ['@battlescope/database', 'kysely', 'pg', 'pg-copy-stre
 export function taskFileViolations({ folder, files }) {
   const violations = []
   for (const name of taskFiles) {
-    if (!files.has(`${folder}/${name}`)) violations.push({ file: `${folder}/${name}`, line: 1, message: 'is missing: every task package has it' })
+    if (!files.has(`${folder}/${name}`))
+      violations.push({ file: `${folder}/${name}`, line: 1, message: 'is missing: every task package has it' })
   }
   for (const [name, rule] of Object.entries(rules)) {
     const path = `${folder}/src/${name}`
     if (!files.has(path)) continue
     const source = parseSource(path, files.get(path))
-    rule(source, (node, message) => violations.push({ file: path, line: typeof node === 'number' ? node : source.lineOf(node), message }))
+    rule(source, (node, message) =>
+      violations.push({ file: path, line: typeof node === 'number' ? node : source.lineOf(node), message }),
+    )
   }
   return violations
 }
@@ -25,7 +28,11 @@ export function taskFileViolations({ folder, files }) {
 const rules = {
   'index.ts'(source, report) {
     for (const statement of source.tree.statements) {
-      if (!ts.isExportDeclaration(statement) && !ts.isExportAssignment(statement) && !ts.isImportDeclaration(statement)) {
+      if (
+        !ts.isExportDeclaration(statement) &&
+        !ts.isExportAssignment(statement) &&
+        !ts.isImportDeclaration(statement)
+      ) {
         report(statement, 'index.ts holds exports, never code')
       }
     }
@@ -48,15 +55,23 @@ const rules = {
 
   'plan.ts'(source, report) {
     walk(source, (node) => {
-      if (ts.isAwaitExpression(node) || node.kind === ts.SyntaxKind.AsyncKeyword) report(node, 'plan.ts is pure: no async, no await')
-      if (ts.isIdentifier(node) && ['Promise', 'performance', 'Clock', 'setTimeout', 'setImmediate'].includes(node.text)) {
+      if (ts.isAwaitExpression(node) || node.kind === ts.SyntaxKind.AsyncKeyword)
+        report(node, 'plan.ts is pure: no async, no await')
+      if (
+        ts.isIdentifier(node) &&
+        ['Promise', 'performance', 'Clock', 'setTimeout', 'setImmediate'].includes(node.text)
+      ) {
         report(node, `plan.ts is pure: no ${node.text}`)
       }
     })
     for (const { line, what } of clockUses(source)) report(line, `plan.ts is pure: ${what} is a clock`)
     for (const { specifier, typeOnly, line } of importsOf(source)) {
       if (typeOnly) continue
-      if (databasePackages.includes(packageOf(specifier)) || specifier === './queries.js' || specifier.startsWith('node:')) {
+      if (
+        databasePackages.includes(packageOf(specifier)) ||
+        specifier === './queries.js' ||
+        specifier.startsWith('node:')
+      ) {
         report(line, `plan.ts is pure: it may import types of ${specifier}, no code`)
       }
     }
@@ -73,6 +88,10 @@ const rules = {
 
 function isLoop(node) {
   return (
-    ts.isForStatement(node) || ts.isForOfStatement(node) || ts.isForInStatement(node) || ts.isWhileStatement(node) || ts.isDoStatement(node)
+    ts.isForStatement(node) ||
+    ts.isForOfStatement(node) ||
+    ts.isForInStatement(node) ||
+    ts.isWhileStatement(node) ||
+    ts.isDoStatement(node)
   )
 }

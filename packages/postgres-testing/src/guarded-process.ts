@@ -6,15 +6,25 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 
-/** Arguments: folder, signal that stops the server, then the preparing command (may be `true`), `--`, and the server's command. */
+/**
+ * Arguments: folder, signal that stops the server, preparing command, then the server's own command. A server that ignores its signal
+ * for ten seconds is killed. What runs in the background holds none of our pipes, so that their end means the guard's end.
+ */
 const guardScript = `
 folder=$1; stop=$2; prepare=$3; shift 3
 trap '' INT TERM HUP
 exec 3<&0 </dev/null >"$folder/server.log" 2>&1
 cd "$folder" || exit 1
 if sh -c "$prepare"; then
-  "$@" 3<&- & server=$!
-  ( read -r _ <&3; kill -s "$stop" $server 2>/dev/null ) & watcher=$!
+  "$@" 3<&- 4>&- & server=$!
+  (
+    exec 4>&-
+    read -r _ <&3
+    kill -s "$stop" $server
+    tenths=100
+    while [ $tenths -gt 0 ] && kill -0 $server; do sleep 0.1; tenths=$((tenths - 1)); done
+    kill -s KILL $server
+  ) 2>/dev/null & watcher=$!
   exec 3<&-
   wait $server; code=$?
   kill -s KILL $watcher 2>/dev/null

@@ -69,7 +69,8 @@ export async function startPgBouncer(serverUrl: string, options: PgBouncerOption
   const guarded = startGuarded({
     folder,
     ...(user && { user }),
-    stopSignal: 'QUIT',
+    // Immediate shutdown: https://www.pgbouncer.org/usage.html#signals
+    stopSignal: 'TERM',
     command: [program, join(folder, 'pgbouncer.ini')],
   })
   const through = (url: string): string => {

@@ -1,6 +1,6 @@
+import pg from 'pg'
 import { describe, expect, it } from 'vitest'
 import { createTestDatabase, createTestRole, leakCheck, listOpenConnections, sharedServer } from '../src/index.js'
-import pg from 'pg'
 
 const template = { name: 'numbers', build: 'create table numbers (n int primary key); insert into numbers select generate_series(1, 3)' }
 

@@ -4,8 +4,9 @@ import { access } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { describe, expect, it } from 'vitest'
 import { containerAvailable, parseDockerHost } from '../src/container.js'
@@ -67,16 +68,9 @@ describe('an embedded server', () => {
 
   it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('is gone after %s of its process', async (signal) => {
     // The owner dies without calling stop(), so only the guard can have done it.
-    const program = `
-      import { startEmbedded } from ${JSON.stringify(new URL('../src/embedded.ts', import.meta.url).href)}
-      const { pid, dataDir } = await startEmbedded(15, {})
-      console.log(JSON.stringify({ pid, dataDir }))
-      setInterval(() => {}, 1000)`
-    const owner = spawn(
-      process.execPath,
-      ['--import', new URL('./load-typescript.mjs', import.meta.url).href, '--input-type=module', '-e', program],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    )
+    const owner = spawn(process.execPath, [fileURLToPath(new URL('./server-owner.mjs', import.meta.url))], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     const [line] = (await once(createInterface(owner.stdout), 'line')) as [string]
     const { pid, dataDir } = JSON.parse(line) as { pid: number; dataDir: string }
     expect(running(pid)).toBe(true)

@@ -70,7 +70,7 @@ const sizeUnits: readonly Unit[] = [
 
 const durationPattern = /^\d{1,16}(\.\d{1,9})? ?(ms|s|m|h|d)$/
 const sizePattern = /^\d{1,16}(\.\d{1,9})? ?(TiB|TB|GiB|GB|MiB|MB|KiB|kB|B)$/
-const periodPattern = /^(?=\d)(\d{1,5} ?years?)? ?(\d{1,5} ?months?)? ?(\d{1,5} ?weeks?)? ?(\d{1,5} ?days?)?$/
+const periodPattern = /^(?=\d)(\d{1,5} ?years?)? ?(\d{1,5} ?months?)? ?(\d{1,5} ?weeks?)? ?(\d{1,5} ?days?)?(?<! )$/
 const schedulePattern = /^(every-run|every \S.*|\S+ \S+ \S+ \S+ \S+( \S+)?( window \S.*)?)$/
 
 const durationExpected = 'a duration such as 500ms, 55s, 5m, 2h or 1d'
@@ -226,6 +226,8 @@ function parseSchedule(text: string, refuse: (expected: string) => void): Schedu
 }
 
 function isTimezone(timezone: string): boolean {
+  // Offsets are no timezones: they know no daylight saving time, and not every part of the program reads them.
+  if (!/^[A-Za-z]/.test(timezone)) return false
   try {
     new Intl.DateTimeFormat('en', { timeZone: timezone })
     return true

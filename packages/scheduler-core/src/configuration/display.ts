@@ -8,6 +8,7 @@ import {
 } from '../option-types.js'
 import type { Schedule } from '../schedule.js'
 import type { Option } from './options.js'
+import { isPlainObject } from './raw-value.js'
 import { core, defaultOf, definition, metaOf, type Schema } from './schema-reading.js'
 
 export const mask = '********'
@@ -85,12 +86,6 @@ export function maskUrl(text: string): string {
 function maskedUrls(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(maskedUrls)
   return typeof value === 'string' ? maskUrl(value) : mask
-}
-
-export function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (value === null || typeof value !== 'object') return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || prototype === Object.prototype
 }
 
 /** Transformed values may be anything: what JSON cannot carry is named by its text. */

@@ -32,6 +32,8 @@ export interface Option {
 /** Options under one path. */
 export interface OptionGroup {
   readonly kind: 'group'
+  /** Absent for the root, which holds the groups of all sections beside the program's own options. */
+  readonly section: Section | undefined
   readonly path: string
   readonly children: Map<string, Option | OptionGroup>
   /** The schema of the group wants an object even when no option is given. */
@@ -61,7 +63,7 @@ export function environmentName(keys: readonly string[]): string {
 
 /** Every option of every section with its derived names. Two options that derive one name are a problem that lists both. */
 export function deriveOptions(sections: readonly Section[]): DerivedOptions {
-  const root: OptionGroup = { kind: 'group', path: '', children: new Map(), required: true }
+  const root: OptionGroup = { kind: 'group', section: undefined, path: '', children: new Map(), required: true }
   const groups = new Map<string, OptionGroup>()
   const options: Option[] = []
   const problems: Problem[] = []
@@ -117,7 +119,7 @@ export function deriveOptions(sections: readonly Section[]): DerivedOptions {
         problems.push(duplicate(section.name, [section.name, section.name]))
         continue
       }
-      group = { kind: 'group', path: section.name, children: new Map(), required: true }
+      group = { kind: 'group', section, path: section.name, children: new Map(), required: true }
       root.children.set(section.name, group)
       groups.set(section.name, group)
     }

@@ -1,0 +1,279 @@
+import { z } from 'zod'
+import { messageOf } from '../errors.js'
+import { assign, locationOf, missingOption, type Assignment, type Assignments, type RawInput, type Source } from './assignments.js'
+import { displayDefault, displayValue, mask } from './display.js'
+import { deriveOptions, type DerivedOptions, type Option, type OptionGroup } from './options.js'
+import { showGiven, showName, type Problem } from './problems.js'
+import { frozenCopy, isPlainObject } from './raw-value.js'
+import { core, defaultOf, definition, metaOf, schemaAt, type Schema } from './schema-reading.js'
+import { taskOptionsSchema, type Section, type TaskOptions } from './sections.js'
+import { allowedValues, hintFor, isStandardMessage } from './wording.js'
+
+export interface ConfigurationInput extends RawInput {
+  readonly sections: readonly Section[]
+}
+
+type Values = Readonly<Record<string, unknown>>
+
+export interface ResolvedConfiguration {
+  /** The program's own options, frozen; empty when one of them is wrong. */
+  readonly program: Values
+  /** Section name → its options as its schema yields them, frozen. A section with a problem is absent. */
+  readonly sections: Readonly<Record<string, Values>>
+  /** Section name → what every task has, for the sections of tasks. */
+  readonly taskOptions: Readonly<Record<string, TaskOptions>>
+  /** Every option, in the order of the sections. */
+  readonly options: readonly OptionReport[]
+  /** Everything that is wrong. Nothing may be run unless this is empty. */
+  readonly problems: readonly Problem[]
+  /** Variables and sections of the file that no known section claims; always empty without `allowUnknown`. */
+  readonly unclaimed: readonly string[]
+}
+
+/** One option as `config` prints it. JSON-safe, secrets masked. */
+export interface OptionReport {
+  readonly path: string
+  readonly section?: string
+  readonly environment: string
+  /** The flag, where one gave the value. */
+  readonly flag?: string
+  readonly source: Source
+  readonly value?: unknown
+  readonly default?: unknown
+  readonly description?: string
+  readonly secret: boolean
+}
+
+/**
+ * Merges flags, environment, file and defaults, in this order of precedence, and checks every option. Pure, and never throws for
+ * what a user can write: everything that is wrong is in `problems`, all at once.
+ */
+export function resolveConfiguration(input: ConfigurationInput): ResolvedConfiguration {
+  const derived = deriveOptions(input.sections)
+  const assignments = assign(derived, input)
+  const problems: Problem[] = [...derived.problems, ...assignments.problems]
+  const program: Record<string, unknown> = {}
+  const sections = Object.create(null) as Record<string, Values>
+  const taskOptions = Object.create(null) as Record<string, TaskOptions>
+  const effective = new Map<Option, unknown>()
+
+  for (const section of input.sections) {
+    const group = section.name === undefined ? derived.root : derived.groups.get(section.name)
+    // A second section of one name is a problem already.
+    if (group === undefined || (group.section !== undefined && group.section !== section)) continue
+    const check = { input, derived, assignments, section, group }
+    const own = parseSection({ ...check, schema: section.schema, common: false })
+    problems.push(...own.problems)
+    if (own.values !== undefined) {
+      if (section.name === undefined) Object.assign(program, own.values)
+      else sections[section.name] = frozenCopy(own.values) as Values
+      collect(derived, section, false, own.values, effective)
+    }
+    if (section.task === undefined || section.name === undefined) continue
+    const common = parseSection({ ...check, schema: taskOptionsSchema, common: true })
+    problems.push(...common.problems)
+    if (common.values === undefined) continue
+    const { schedule, timeout } = common.values as z.output<typeof taskOptionsSchema>
+    taskOptions[section.name] = frozenCopy({ schedule, timeoutMs: timeout }) as TaskOptions
+    collect(derived, section, true, common.values, effective)
+  }
+
+  return {
+    program: frozenCopy(program) as Values,
+    sections: Object.freeze(sections),
+    taskOptions: Object.freeze(taskOptions),
+    options: derived.options.map((option) => report(option, assignments, effective)),
+    problems: withoutSecrets(problems, assignments),
+    unclaimed: assignments.unclaimed,
+  }
+}
+
+interface SectionCheck {
+  readonly input: ConfigurationInput
+  readonly derived: DerivedOptions
+  readonly assignments: Assignments
+  readonly section: Section
+  readonly group: OptionGroup
+  readonly schema: Schema
+  readonly common: boolean
+}
+
+function parseSection(check: SectionCheck): { readonly values?: Values; readonly problems: readonly Problem[] } {
+  const { section, group, schema } = check
+  const path = section.name ?? 'the configuration'
+  let result: z.ZodSafeParseResult<unknown>
+  try {
+    result = z.safeParse(schema, rawOf(group, check))
+  } catch (error) {
+    const expected = 'a schema that can check the options'
+    // Cutting its text could cut a secret in two, so that it would not be recognised any more.
+    const quotesSecret = [...check.assignments.values.keys()].some((option) => option.section === section && option.secret !== false)
+    const hint = `the schema of this section failed${quotesSecret ? '' : `: ${messageOf(error, 200)}`}`
+    return { problems: [{ path, expected, hint }] }
+  }
+  if (result.success) {
+    if (isPlainObject(result.data)) return hasUnreadable(check) ? { problems: [] } : { values: result.data, problems: [] }
+    return { problems: [{ path, expected: 'a schema that yields an object' }] }
+  }
+  return { problems: result.error.issues.flatMap((issue) => problemOf(issue, check)) }
+}
+
+function hasUnreadable({ assignments, section, common }: SectionCheck): boolean {
+  return [...assignments.unreadable].some((option) => option.section === section && option.common === common)
+}
+
+/** What is given for a section, as its schema reads it. */
+function rawOf(group: OptionGroup, check: SectionCheck): Record<string, unknown> {
+  const { assignments, section, common } = check
+  // Without a prototype, an option named `constructor` is absent until it is given.
+  const raw = Object.create(null) as Record<string, unknown>
+  for (const [key, child] of group.children) {
+    if (child.kind === 'group') {
+      // The root also holds the groups of the named sections.
+      if (child.section !== section) continue
+      const inner = rawOf(child, check)
+      if (Object.keys(inner).length > 0 || child.required || assignments.mentioned.has(child)) raw[key] = inner
+    } else if (child.section === section && child.common === common) {
+      const assignment = assignments.values.get(child)
+      if (assignment !== undefined) raw[key] = assignment.value
+      else if (child.override !== undefined) raw[key] = child.override
+    }
+  }
+  return raw
+}
+
+function problemOf(issue: z.core.$ZodIssue, check: SectionCheck): Problem[] {
+  const { input, derived, assignments, section, group } = check
+  const found = optionAt(group, issue.path)
+  if (found === undefined) {
+    const path = [...(section.name === undefined ? [] : [section.name]), ...issue.path.map(String)].join('.')
+    const expected = isStandardMessage(issue.message) ? 'values that fit together' : issue.message
+    return [{ path: showName(path === '' ? 'the configuration' : path), expected }]
+  }
+  const { option, rest } = found
+  // Why it could not be read is among the problems already.
+  if (assignments.unreadable.has(option)) return []
+  const assignment = assignments.values.get(option)
+  if (assignment === undefined && option.override === undefined && defaultOf(option.schema) === undefined) {
+    return [missingOption(option, derived, input.environment)]
+  }
+  return [wrongValue(option, rest, issue, assignment, input)]
+}
+
+function wrongValue(
+  option: Option,
+  rest: readonly PropertyKey[],
+  issue: z.core.$ZodIssue,
+  assignment: Assignment | undefined,
+  input: ConfigurationInput,
+): Problem {
+  const schema = schemaAt(option.schema, rest)
+  const inner = rest.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('')
+  const location = assignment?.source === 'file' ? locationOf(input, [...option.keys, ...rest]) : {}
+  const value = valueAt(assignment === undefined ? option.override : assignment.value, rest)
+  const isText = assignment?.text !== undefined
+  const given = rest.length === 0 ? (assignment?.text ?? value) : value
+  const isShown = option.secret === false && given !== undefined
+  const hint = option.secret === false ? hintFor(schema, given, isText) : undefined
+  return {
+    path: showName((assignment?.name ?? `the default of ${option.path}`) + inner),
+    ...location,
+    ...(isShown ? { given: showGiven(given) } : {}),
+    expected: expectation(schema, issue, option),
+    ...(hint === undefined ? {} : { hint }),
+  }
+}
+
+function expectation(schema: Schema, issue: z.core.$ZodIssue, option: Option): string {
+  const type = definition(core(schema)).type
+  // Text options say themselves what they read, with their limits.
+  if (metaOf(schema).optionType !== undefined && type === 'string') return issue.message
+  const allowed = allowedValues(schema)
+  // An author's words for a secret may quote it.
+  if (option.secret !== false || isStandardMessage(issue.message)) return allowed
+  return issue.message
+}
+
+/** The option that an issue is about, and where inside its value. */
+function optionAt(group: OptionGroup, path: readonly PropertyKey[]): { readonly option: Option; readonly rest: readonly PropertyKey[] } | undefined {
+  let current = group
+  for (const [index, key] of path.entries()) {
+    const child = current.children.get(String(key))
+    if (child === undefined) return undefined
+    if (child.kind === 'option') return { option: child, rest: path.slice(index + 1) }
+    current = child
+  }
+  return undefined
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  let current = value
+  for (const key of path) {
+    if (current === null || typeof current !== 'object' || !Object.hasOwn(current, key)) return undefined
+    current = (current as Record<PropertyKey, unknown>)[key]
+  }
+  return current
+}
+
+function collect(derived: DerivedOptions, section: Section, common: boolean, values: Values, effective: Map<Option, unknown>): void {
+  for (const option of derived.options) {
+    if (option.section !== section || option.common !== common) continue
+    effective.set(option, valueAt(values, option.keys.slice(section.name === undefined ? 0 : 1)))
+  }
+}
+
+function report(option: Option, assignments: Assignments, effective: ReadonlyMap<Option, unknown>): OptionReport {
+  const assignment = assignments.values.get(option)
+  const value = effective.has(option) ? displayValue(option, effective.get(option)) : displayRaw(option, assignment)
+  const preset = displayDefault(option)
+  return {
+    path: option.path,
+    ...(option.section.name === undefined ? {} : { section: option.section.name }),
+    environment: option.environment,
+    ...(assignment?.source === 'flag' ? { flag: option.flag } : {}),
+    source: assignment?.source ?? 'default',
+    ...(value === undefined ? {} : { value }),
+    ...(preset === undefined ? {} : { default: preset }),
+    ...(option.description === undefined ? {} : { description: option.description }),
+    secret: option.secret !== false,
+  }
+}
+
+/** A section that did not pass has no values to show: its options are shown as they were given. */
+function displayRaw(option: Option, assignment: Assignment | undefined): unknown {
+  return assignment === undefined ? displayDefault(option) : displayValue(option, assignment.text ?? assignment.value)
+}
+
+/** A schema's author may quote one option's value in a message about another. */
+function withoutSecrets(problems: readonly Problem[], assignments: Assignments): Problem[] {
+  const secrets = [...assignments.values].flatMap(([option, { value, text }]) =>
+    option.secret === false ? [] : [...textsIn(text), ...textsIn(value)],
+  )
+  const shortestMasked = 4
+  const known = [...new Set(secrets.filter((secret) => secret.length >= shortestMasked))].sort((a, b) => b.length - a.length)
+  const clean = (text: string) => known.reduce((masked, secret) => masked.replaceAll(secret, mask), text)
+  return problems.map((problem) => ({
+    ...problem,
+    ...(problem.given === undefined ? {} : { given: clean(problem.given) }),
+    expected: clean(problem.expected),
+    ...(problem.hint === undefined ? {} : { hint: clean(problem.hint) }),
+  }))
+}
+
+function textsIn(value: unknown): string[] {
+  if (typeof value === 'string') {
+    if (!URL.canParse(value)) return [value]
+    const { password } = new URL(value)
+    return password === '' ? [value] : [value, password, safelyDecoded(password)]
+  }
+  if (value === null || typeof value !== 'object') return []
+  return Object.values(value).flatMap(textsIn)
+}
+
+function safelyDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
