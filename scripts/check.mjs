@@ -89,6 +89,7 @@ async function collect(problems, promise) {
   await promise.catch((error) => problems.push(error.message))
 }
 
+/** @type {{ type: 'string', multiple: true, default: string[] }} */
 const list = { type: 'string', multiple: true, default: [] }
 const { values } = parseArgs({ options: { only: list, except: list, list: { type: 'boolean', default: false } } })
 const split = (lists) => lists.flatMap((text) => text.split(',')).filter((name) => name !== '')

@@ -5,7 +5,7 @@ import { exitCodeOf } from './pnpm.mjs'
 
 const wrapper = `
   import { run } from ${JSON.stringify(new URL('./pnpm.mjs', import.meta.url).href)}
-  process.exitCode = await run(process.execPath, ['-e', process.argv[1]])
+  process.exitCode = await run(process.execPath, ['-e', process.argv[1]], {})
 `
 
 /** Starts a program under `run`, waits until it says "ready", and returns the wrapper and what was printed so far. */

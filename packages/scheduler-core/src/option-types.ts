@@ -35,7 +35,7 @@ function textOption<Output>(format: TextFormat<Output>): TextOption<Output> {
   return z
     .string({ error: format.expected })
     .regex(format.pattern, { error: format.expected })
-    .meta({ optionType: format.optionType, examples: [...format.examples] })
+    .meta({ optionType: format.optionType, allowed: format.expected, examples: [...format.examples] })
     .transform((text, context) => {
       const value = format.parse(text, (expected) => context.addIssue({ code: 'custom', message: expected }))
       return value === undefined ? z.NEVER : value
@@ -201,10 +201,6 @@ function parseSchedule(text: string, refuse: (expected: string) => void): Schedu
     return undefined
   }
   const window = windowMs === undefined ? {} : { windowMs }
-  if (when === 'every-run') {
-    refuse("'every-run' without a window: a window follows a planned time, and every run has none")
-    return undefined
-  }
   if (when.startsWith('every ')) {
     const everyMs = parseAmount(when.slice('every '.length), durationPattern, durationUnits)
     if (everyMs !== undefined && everyMs >= 1000) return { kind: 'interval', everyMs, ...window }
@@ -263,8 +259,7 @@ export function formatSize(sizeBytes: number): string {
 /** A period as {@link period} reads it: `{ months: 18, days: 0 }` is `18 months`. */
 export function formatPeriod({ months, days }: Period): string {
   const part = (count: number, unit: string) => (count === 0 ? [] : [`${count} ${unit}${count === 1 ? '' : 's'}`])
-  const years = months % 12 === 0
-  const parts = [...(years ? part(months / 12, 'year') : part(months, 'month')), ...part(days, 'day')]
+  const parts = [...part(months, 'month'), ...part(days, 'day')]
   return parts.length === 0 ? '0 days' : parts.join(' ')
 }
 

@@ -2,7 +2,14 @@
  * Which source gives which option: flag over environment over file. What no option claims is found here too.
  */
 import { didYouMean, nearest } from './nearest.js'
-import { deriveOptions, environmentPrefix, isKubernetesServiceVariable, type DerivedOptions, type Option, type OptionGroup } from './options.js'
+import {
+  deriveOptions,
+  environmentPrefix,
+  isKubernetesServiceVariable,
+  type DerivedOptions,
+  type Option,
+  type OptionGroup,
+} from './options.js'
 import { showGiven, showName, type Problem } from './problems.js'
 import { copyRawValue, isPlainObject } from './raw-value.js'
 import type { Section } from './sections.js'
@@ -67,7 +74,12 @@ export function assign(derived: DerivedOptions, input: RawInput): Assignments {
     }
     unreadable.add(option)
     const given = option.secret === false ? { given: showGiven(text) } : {}
-    problems.push({ path: showName(name), ...given, expected: read.expected, ...(read.hint === undefined ? {} : { hint: read.hint }) })
+    problems.push({
+      path: showName(name),
+      ...given,
+      expected: read.expected,
+      ...(read.hint === undefined ? {} : { hint: read.hint }),
+    })
   }
 
   const fromFile = assignFile(derived, input)
@@ -89,7 +101,12 @@ export function assign(derived: DerivedOptions, input: RawInput): Assignments {
     if ('text' in secret) take(option, 'environment file', option.environmentFile, secret.text)
     else {
       unreadable.add(option)
-      problems.push({ path: option.environmentFile, given: showGiven(path), expected: 'a readable file with the value', hint: secret.error })
+      problems.push({
+        path: option.environmentFile,
+        given: showGiven(path),
+        expected: 'a readable file with the value',
+        hint: secret.error,
+      })
     }
   }
 
@@ -181,9 +198,15 @@ function assignFile(derived: DerivedOptions, input: RawInput) {
       } else if (keys.length === 0 && input.allowUnknown === true && (entry === null || isPlainObject(entry))) {
         unclaimed.push(key)
       } else {
-        const names = [...group.children].flatMap(([name, each]) => (each.kind === 'option' && !each.inFile ? [] : [name]))
-        const expected = keys.length === 0 ? 'the name of a section or option' : `the name of an option of '${group.path}'`
-        problems.push({ ...unknownName(path.join('.'), expected, didYouMean(key, names) ?? elsewhere(key, derived)), ...place(path) })
+        const names = [...group.children].flatMap(([name, each]) =>
+          each.kind === 'option' && !each.inFile ? [] : [name],
+        )
+        const expected =
+          keys.length === 0 ? 'the name of a section or option' : `the name of an option of '${group.path}'`
+        problems.push({
+          ...unknownName(path.join('.'), expected, didYouMean(key, names) ?? elsewhere(key, derived)),
+          ...place(path),
+        })
       }
     }
   }
@@ -194,8 +217,12 @@ function assignFile(derived: DerivedOptions, input: RawInput) {
 
 /** An option written without, or in the wrong, section. */
 function elsewhere(key: string, derived: DerivedOptions): string | undefined {
-  const paths = derived.options.filter((option) => option.keys.length > 1 && option.keys.at(-1) === key).map(({ path }) => path)
-  return paths.length === 0 || paths.length > 3 ? undefined : `did you mean ${paths.map((path) => `'${path}'`).join(' or ')}?`
+  const paths = derived.options
+    .filter((option) => option.keys.length > 1 && option.keys.at(-1) === key)
+    .map(({ path }) => path)
+  return paths.length === 0 || paths.length > 3
+    ? undefined
+    : `did you mean ${paths.map((path) => `'${path}'`).join(' or ')}?`
 }
 
 export function locationOf(input: RawInput, keys: readonly PropertyKey[]): { readonly location?: string } {
@@ -207,14 +234,19 @@ export function locationOf(input: RawInput, keys: readonly PropertyKey[]): { rea
 function unknownVariables(derived: DerivedOptions, input: RawInput) {
   const problems: Problem[] = []
   const unclaimed: string[] = []
-  const known = new Set(derived.options.flatMap(({ environment, environmentFile }) => [environment, environmentFile ?? environment]))
-  const prefixes = [...derived.groups.keys()].map((name) => `${environmentPrefix}${name.replaceAll('-', '_').toUpperCase()}_`)
+  const known = new Set(
+    derived.options.flatMap(({ environment, environmentFile }) => [environment, environmentFile ?? environment]),
+  )
+  const prefixes = [...derived.groups.keys()].map(
+    (name) => `${environmentPrefix}${name.replaceAll('-', '_').toUpperCase()}_`,
+  )
   for (const name of Object.keys(input.environment).sort()) {
     if (!name.startsWith(environmentPrefix) || known.has(name) || given(input.environment, name) === undefined) continue
     if (isKubernetesServiceVariable(name)) continue
     const plain = name.endsWith('_FILE') && known.has(name.slice(0, -'_FILE'.length))
     const hint = plain ? 'only secrets have a variable that names a file' : didYouMean(name, known)
-    if (input.allowUnknown === true && !plain && mayBelongToLaterTask(name, prefixes, hint !== undefined)) unclaimed.push(name)
+    if (input.allowUnknown === true && !plain && mayBelongToLaterTask(name, prefixes, hint !== undefined))
+      unclaimed.push(name)
     else problems.push(unknownName(name, 'a variable of an option', hint))
   }
   return { problems, unclaimed }

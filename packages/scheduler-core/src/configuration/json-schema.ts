@@ -19,7 +19,12 @@ function groupSchema(group: OptionGroup): Record<string, unknown> {
     else if (child.inFile) properties[key] = optionSchema(child)
   }
   const description = group.section?.name === group.path ? group.section.description : undefined
-  return { ...(description === undefined ? {} : { description }), type: 'object', properties, additionalProperties: false }
+  return {
+    ...(description === undefined ? {} : { description }),
+    type: 'object',
+    properties,
+    additionalProperties: false,
+  }
 }
 
 function optionSchema(option: Option): Record<string, unknown> {
@@ -32,7 +37,7 @@ function optionSchema(option: Option): Record<string, unknown> {
   }
 }
 
-const ownKeywords = new Set(['optionType', 'env', 'secret', 'file', 'default', 'id'])
+const ownKeywords = new Set(['optionType', 'allowed', 'env', 'secret', 'file', 'default', 'id'])
 
 /** Leaves out what only this program understands; validators in strict mode refuse keywords that they do not know. */
 function standardKeywords(json: Readonly<Record<string, unknown>>): Record<string, unknown> {

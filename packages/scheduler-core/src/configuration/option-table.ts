@@ -16,7 +16,11 @@ export function optionTable(section: Section): string {
       escapeCell(option.description ?? ''),
     ]
   })
-  const lines = [['option', 'environment', 'allowed', 'default', 'meaning'], Array.from({ length: 5 }, () => '---'), ...rows]
+  const lines = [
+    ['option', 'environment', 'allowed', 'default', 'meaning'],
+    Array.from({ length: 5 }, () => '---'),
+    ...rows,
+  ]
   return `${lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`
 }
 

@@ -84,7 +84,11 @@ export function deriveOptions(sections: readonly Section[]): DerivedOptions {
         continue
       }
       if (group.children.has(key)) {
-        problems.push(duplicate(path.join('.'), [path.join('.'), path.join('.')]))
+        problems.push(
+          section.task === undefined
+            ? duplicate(path.join('.'), [path.join('.'), path.join('.')])
+            : reserved(path.join('.')),
+        )
         continue
       }
       const nested = shapeOf(schema)
@@ -97,6 +101,7 @@ export function deriveOptions(sections: readonly Section[]): DerivedOptions {
       } else {
         const child: OptionGroup = {
           kind: 'group',
+          section,
           path: path.join('.'),
           children: new Map(),
           required: !mayBeAbsent(schema),
@@ -160,6 +165,15 @@ function environmentClashes(options: readonly Option[]): Problem[] {
     }
   }
   return [...users].filter(([, paths]) => paths.length > 1).map(([name, paths]) => duplicate(name, paths))
+}
+
+function reserved(path: string): Problem {
+  const names = Object.keys(taskOptionsSchema.shape).map((name) => `'${name}'`)
+  return {
+    path,
+    expected: 'another name for this option',
+    hint: `every task has the options ${names.join(' and ')} already`,
+  }
 }
 
 function duplicate(name: string, paths: readonly string[]): Problem {

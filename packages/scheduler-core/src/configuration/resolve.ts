@@ -1,13 +1,22 @@
 import { z } from 'zod'
 import { messageOf } from '../errors.js'
-import { assign, locationOf, missingOption, type Assignment, type Assignments, type RawInput, type Source } from './assignments.js'
+import {
+  assign,
+  locationOf,
+  missingOption,
+  type Assignment,
+  type Assignments,
+  type RawInput,
+  type Source,
+} from './assignments.js'
 import { displayDefault, displayValue, mask } from './display.js'
+import { hintFor } from './hints.js'
 import { deriveOptions, type DerivedOptions, type Option, type OptionGroup } from './options.js'
 import { showGiven, showName, type Problem } from './problems.js'
 import { frozenCopy, isPlainObject } from './raw-value.js'
 import { core, defaultOf, definition, metaOf, schemaAt, type Schema } from './schema-reading.js'
 import { taskOptionsSchema, type Section, type TaskOptions } from './sections.js'
-import { allowedValues, hintFor, isStandardMessage } from './wording.js'
+import { allowedValues, isStandardMessage } from './wording.js'
 
 export interface ConfigurationInput extends RawInput {
   readonly sections: readonly Section[]
@@ -107,12 +116,15 @@ function parseSection(check: SectionCheck): { readonly values?: Values; readonly
   } catch (error) {
     const expected = 'a schema that can check the options'
     // Cutting its text could cut a secret in two, so that it would not be recognised any more.
-    const quotesSecret = [...check.assignments.values.keys()].some((option) => option.section === section && option.secret !== false)
+    const quotesSecret = [...check.assignments.values.keys()].some(
+      (option) => option.section === section && option.secret !== false,
+    )
     const hint = `the schema of this section failed${quotesSecret ? '' : `: ${messageOf(error, 200)}`}`
     return { problems: [{ path, expected, hint }] }
   }
   if (result.success) {
-    if (isPlainObject(result.data)) return hasUnreadable(check) ? { problems: [] } : { values: result.data, problems: [] }
+    if (isPlainObject(result.data))
+      return hasUnreadable(check) ? { problems: [] } : { values: result.data, problems: [] }
     return { problems: [{ path, expected: 'a schema that yields an object' }] }
   }
   return { problems: result.error.issues.flatMap((issue) => problemOf(issue, check)) }
@@ -195,7 +207,10 @@ function expectation(schema: Schema, issue: z.core.$ZodIssue, option: Option): s
 }
 
 /** The option that an issue is about, and where inside its value. */
-function optionAt(group: OptionGroup, path: readonly PropertyKey[]): { readonly option: Option; readonly rest: readonly PropertyKey[] } | undefined {
+function optionAt(
+  group: OptionGroup,
+  path: readonly PropertyKey[],
+): { readonly option: Option; readonly rest: readonly PropertyKey[] } | undefined {
   let current = group
   for (const [index, key] of path.entries()) {
     const child = current.children.get(String(key))
@@ -215,7 +230,13 @@ function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return current
 }
 
-function collect(derived: DerivedOptions, section: Section, common: boolean, values: Values, effective: Map<Option, unknown>): void {
+function collect(
+  derived: DerivedOptions,
+  section: Section,
+  common: boolean,
+  values: Values,
+  effective: Map<Option, unknown>,
+): void {
   for (const option of derived.options) {
     if (option.section !== section || option.common !== common) continue
     effective.set(option, valueAt(values, option.keys.slice(section.name === undefined ? 0 : 1)))
@@ -250,7 +271,9 @@ function withoutSecrets(problems: readonly Problem[], assignments: Assignments):
     option.secret === false ? [] : [...textsIn(text), ...textsIn(value)],
   )
   const shortestMasked = 4
-  const known = [...new Set(secrets.filter((secret) => secret.length >= shortestMasked))].sort((a, b) => b.length - a.length)
+  const known = [...new Set(secrets.filter((secret) => secret.length >= shortestMasked))].sort(
+    (a, b) => b.length - a.length,
+  )
   const clean = (text: string) => known.reduce((masked, secret) => masked.replaceAll(secret, mask), text)
   return problems.map((problem) => ({
     ...problem,

@@ -2,8 +2,6 @@ import { z } from 'zod'
 import { duration, formatDuration, formatSchedule, schedule } from '../option-types.js'
 import type { Schedule } from '../schedule.js'
 import type { AnyTask } from '../task.js'
-import { ConfigurationError, showName, type Problem } from './problems.js'
-import { definition, isZod4Schema } from './schema-reading.js'
 
 /** A group of options with one prefix: those of a task, of the alerts, of the store; without a name those of the program itself. */
 export interface Section {
@@ -29,48 +27,19 @@ export const taskOptionsSchema = z.object({
   timeout: duration({ min: '1s' }).describe('Hard limit of one run of this task.'),
 })
 
-/** Names that a task's own schema may not use, because every task has them. */
-export const reservedOptions = Object.keys(taskOptionsSchema.shape)
-
 /** The options that every task has, with the defaults of this one in the form of the file. */
 export function taskOptionDefaults({ schedule, timeoutMs }: TaskOptions): Readonly<Record<string, unknown>> {
   return { schedule: formatSchedule(schedule), timeout: formatDuration(timeoutMs) }
 }
 
-/**
- * The section of a task's options.
- * @throws ConfigurationError when the schema is none of zod 4, or uses a reserved name.
- */
+/** The section of a task's options. The task has been held against the contract before. */
 export function taskSection(
-  task: Pick<AnyTask, 'name' | 'description' | 'schedule' | 'timeoutMs'> & { readonly configSchema: unknown },
+  task: Pick<AnyTask, 'name' | 'description' | 'schedule' | 'timeoutMs' | 'configSchema'>,
 ): Section {
-  const problems = schemaProblems(task.name, task.configSchema)
-  if (problems.length > 0) throw new ConfigurationError(problems)
   return {
     name: task.name,
     description: task.description,
     schema: task.configSchema as z.ZodObject,
     task: { schedule: task.schedule, timeoutMs: task.timeoutMs },
   }
-}
-
-function schemaProblems(name: string, schema: unknown): Problem[] {
-  const path = showName(name)
-  if (!isZod4Schema(schema) || definition(schema).type !== 'object') {
-    const zod3 = typeof (schema as { _def?: unknown } | null | undefined)?._def === 'object' && !isZod4Schema(schema)
-    return [
-      {
-        path,
-        expected: "the task's configSchema to be an object schema of zod 4",
-        hint: zod3 ? 'this is a schema of zod 3: write the task with zod 4' : 'z.object({ … })',
-      },
-    ]
-  }
-  return reservedOptions
-    .filter((option) => Object.hasOwn(definition(schema).shape ?? {}, option))
-    .map((option) => ({
-      path: `${path}.${option}`,
-      expected: 'another name for this option of the task',
-      hint: `every task has the options ${reservedOptions.map((each) => `'${each}'`).join(' and ')} already`,
-    }))
 }

@@ -10,7 +10,8 @@ export interface TaskList {
 }
 
 /** https://docs.npmjs.com/cli/configuring-npm/package-json#name, with an optional path to one of the package's exports. */
-const packagePattern = /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-zA-Z0-9~-][a-zA-Z0-9._~-]*(?:\/[a-zA-Z0-9_~-][a-zA-Z0-9._~-]*)*$/
+const packagePattern =
+  /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-zA-Z0-9~-][a-zA-Z0-9._~-]*(?:\/[a-zA-Z0-9_~-][a-zA-Z0-9._~-]*)*$/
 const longestPackageName = 214
 
 /**
@@ -37,7 +38,8 @@ export function parseTaskList(text: string, builtInNames: readonly string[], pat
         : 'such as @acme/battlescope-task-loot or npm:battlescope-task-loot'
       problems.push({ path, given: showGiven(written), expected: 'the name of an npm package', hint })
     } else {
-      const known = builtInNames.length === 0 ? 'there are no built-in tasks' : `built-in tasks: ${builtInNames.join(', ')}`
+      const known =
+        builtInNames.length === 0 ? 'there are no built-in tasks' : `built-in tasks: ${builtInNames.join(', ')}`
       const near = didYouMean(name, builtInNames)
       const asPackage = `a package without a scope is written 'npm:${name}'`
       const hint = near === undefined ? (isPackageName(name) ? `${known}; ${asPackage}` : known) : near
@@ -45,7 +47,12 @@ export function parseTaskList(text: string, builtInNames: readonly string[], pat
     }
   }
   if (builtIn.length + thirdParty.length + problems.length === 0) {
-    problems.push({ path, given: showGiven(text), expected: 'at least one task', hint: `such as ${builtInNames[0] ?? 'npm:my-task'}` })
+    problems.push({
+      path,
+      given: showGiven(text),
+      expected: 'at least one task',
+      hint: `such as ${builtInNames[0] ?? 'npm:my-task'}`,
+    })
   }
   return { builtIn, thirdParty, problems }
 }

@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import type { OptionType } from '../option-types.js'
-import { definition, layers, metaOf, type Schema } from './schema-reading.js'
+import type { Schema } from './schema-reading.js'
 
 /** JSON Schema as zod writes it, as far as it is put into words. */
 interface JsonSchema {
@@ -21,7 +20,8 @@ interface JsonSchema {
   readonly items?: JsonSchema
   readonly anyOf?: readonly JsonSchema[]
   readonly oneOf?: readonly JsonSchema[]
-  readonly optionType?: OptionType
+  /** From `.meta({ allowed })`: what is accepted, in the words of whoever made the schema. */
+  readonly allowed?: string
 }
 
 /** JSON Schema of what may be given; `{}` (anything) for what JSON Schema cannot say. */
@@ -46,13 +46,6 @@ export function allowedValues(schema: Schema): string {
   return words(inputJsonSchema(schema) as JsonSchema)
 }
 
-const optionTypeWords: Readonly<Record<OptionType, string>> = {
-  duration: 'a duration such as 500ms, 55s, 5m, 2h or 1d',
-  size: 'a size such as 512B, 10kB, 64MiB or 1GiB',
-  period: 'a calendar period such as 7 days, 60 months or 2 years',
-  schedule: "a schedule such as 'every-run', 'every 30m' or '0 2 * * * Europe/Berlin window 2h'",
-}
-
 const formatWords: Readonly<Record<string, string>> = {
   uri: 'a URL',
   email: 'an e-mail address',
@@ -62,9 +55,9 @@ const formatWords: Readonly<Record<string, string>> = {
 }
 
 function words(json: JsonSchema): string {
+  if (json.allowed !== undefined) return json.allowed
   const alternatives = json.anyOf ?? json.oneOf
   if (alternatives !== undefined) return [...new Set(alternatives.map(words))].join(', or ')
-  if (json.optionType !== undefined) return optionTypeWords[json.optionType]
   if (json.const !== undefined) return quoted(json.const)
   if (json.enum !== undefined) {
     return json.enum.length === 1 ? quoted(json.enum[0]) : `one of ${json.enum.map(quoted).join(', ')}`
@@ -131,55 +124,4 @@ function quoted(value: unknown): string {
 /** What zod says by itself. Its own words are replaced by ours, those of a schema's author are kept. */
 export function isStandardMessage(message: string): boolean {
   return /^(Invalid|Too (small|big)|Unrecognized|Required)\b/.test(message)
-}
-
-/** Advice for the usual slips with a value, or undefined. Never called with secrets. */
-export function hintFor(schema: Schema, given: unknown, fromText: boolean): string | undefined {
-  const { optionType } = metaOf(schema)
-  if (optionType !== undefined) return optionTypeHint(optionType, given)
-  if (fromText) return undefined
-  const types = layers(schema).map((layer) => definition(layer).type)
-  if (typeof given === 'string') {
-    const unquoted =
-      (types.includes('number') && /^-?\d+(\.\d+)?$/.test(given)) ||
-      (types.includes('boolean') && /^(true|false)$/.test(given))
-    if (unquoted) return 'leave out the quotes'
-    if (types.includes('array')) return "write a list: ['a', 'b']"
-  }
-  if ((typeof given === 'number' || typeof given === 'boolean') && types.includes('string'))
-    return `put quotes around it: '${given}'`
-  return undefined
-}
-
-function optionTypeHint(optionType: OptionType, given: unknown): string | undefined {
-  if (typeof given !== 'string' && typeof given !== 'number') return undefined
-  const [, digits, word = ''] = /^(\d{1,9}(?:\.\d{1,9})?) ?([A-Za-z]*)$/.exec(String(given).trim()) ?? []
-  if (digits === undefined) return undefined
-  if (optionType === 'duration') {
-    if (word === '') return `write the unit: '${digits}ms', '${digits}s', '${digits}m', '${digits}h' or '${digits}d'`
-    const unit = /^(?:(ms|milli\w*)|(s\w*)|(m|min\w*)|(h\w*)|(d\w*))$/i
-      .exec(word)
-      ?.slice(1)
-      .findIndex((each) => each !== undefined)
-    return unit === undefined ? undefined : `write '${digits}${['ms', 's', 'm', 'h', 'd'][unit]}'`
-  }
-  if (optionType === 'size') {
-    if (word === '')
-      return `write the unit: '${digits}B', '${digits}kB', '${digits}KiB', '${digits}MiB' or '${digits}GiB'`
-    const [, power] = /^([kmgt])(?:i?b?)$/i.exec(word) ?? []
-    if (power === undefined) return undefined
-    const upper = power.toUpperCase()
-    return `write '${digits}${upper}iB' (powers of 1024) or '${digits}${upper === 'K' ? 'k' : upper}B' (powers of 1000)`
-  }
-  if (optionType === 'period') {
-    if (word === '') return `write the unit: '${digits} days', '${digits} months' or '${digits} years'`
-    return /^d/i.test(word)
-      ? `write '${digits} days'`
-      : /^mo?$/i.test(word)
-        ? `write '${digits} months'`
-        : /^y/i.test(word)
-          ? `write '${digits} years'`
-          : undefined
-  }
-  return `for an interval write 'every ${digits}${word === '' ? 'm' : word}'`
 }
