@@ -39,7 +39,11 @@ const builtInNames = ['analyze', 'vacuum', 'reindex', 'retention', 'cache', 'sta
 
 class UsageError extends Error {}
 
-/** Why a task cannot have this name, or undefined. */
+/**
+ * Why a task cannot have this name, or undefined.
+ * @param {string} name
+ * @param {{ inside: boolean, taken?: string[] }} place
+ */
 export function nameProblem(name, { inside, taken = [] }) {
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name))
     return `'${name}' is no task name: write it in kebab-case, such as 'old-loot'`
@@ -50,7 +54,10 @@ export function nameProblem(name, { inside, taken = [] }) {
   return undefined
 }
 
-/** Writes the package; returns its folder and the lines that say what to do next. */
+/**
+ * Writes the package; returns its folder and the lines that say what to do next.
+ * @param {{ name: string, dir?: string, scope?: string, tarballs?: string }} options
+ */
 export function newTask({ name, dir, scope, tarballs }) {
   const inside = dir === undefined
   const taken = inside ? readdirSync(join(root, 'packages')).map((folder) => folder.replace(/^task-/, '')) : []
@@ -112,7 +119,6 @@ function manifestOf({ name, packageName, version, dependencies, devDependencies 
     name: packageName,
     version,
     description: `Scheduler task: deletes rows of ${name.replaceAll('-', '_')} that expired.`,
-    license: 'MIT',
     type: 'module',
     engines,
     sideEffects: false,
@@ -149,6 +155,7 @@ function insideFiles(name, packageName) {
     dependencies: { '@battlescope/scheduler-core': 'workspace:*', ...foreign.dependencies },
     devDependencies: { '@battlescope/scheduler-testing': 'workspace:*', ...devDependencies },
   })
+  manifest.license = 'MIT'
   manifest.publishConfig = { access: 'public', exports: manifest.exports }
   manifest.exports = { '.': { '@battlescope/source': './src/index.ts', ...manifest.exports['.'] } }
   manifest.repository = {

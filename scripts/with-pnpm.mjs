@@ -1,6 +1,6 @@
 /**
  * What `npm run demo` and `npm test` call. Works from a fresh clone with nothing but git and Node: finds pnpm, installs, goes on.
- * Usage: node scripts/with-pnpm.mjs demo|test|check ARGUMENTS
+ * Usage: node scripts/with-pnpm.mjs demo|test|build|check ARGUMENTS
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -31,6 +31,8 @@ const commands = {
     const { runTests } = await import('./run-tests.mjs')
     return runTests(args, { env })
   },
+
+  build: (args, env) => run('node_modules/.bin/turbo', ['run', 'build', ...args], { env }),
 
   check: (args, env) => run(process.execPath, ['scripts/check.mjs', ...args], { env }),
 }

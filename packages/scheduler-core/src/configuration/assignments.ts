@@ -13,14 +13,14 @@ import {
 import { showGiven, showName, type Problem } from './problems.js'
 import { copyRawValue, isPlainObject } from './raw-value.js'
 import type { Section } from './sections.js'
-import { readText } from './text-value.js'
+import { readText, type TextValue } from './text-value.js'
 import { allowedValues } from './wording.js'
 
-export type Source = 'flag' | 'environment' | 'environment file' | 'file' | 'default'
+export type OptionSource = 'flag' | 'environment' | 'environment file' | 'file' | 'default'
 
 /** One option with the value that won, not yet checked by its schema. */
 export interface Assignment {
-  readonly source: Exclude<Source, 'default'>
+  readonly source: Exclude<OptionSource, 'default'>
   /** What the user wrote: flag, variable or path. */
   readonly name: string
   readonly value: unknown
@@ -66,7 +66,7 @@ export function assign(derived: DerivedOptions, input: RawInput): Assignments {
   const problems: Problem[] = []
 
   const take = (option: Option, source: Assignment['source'], name: string, text: string) => {
-    const read = readText(option.schema, text)
+    const read = copied(readText(option.schema, text))
     if ('value' in read) {
       values.set(option, { source, name, value: read.value, text })
       unreadable.delete(option)
@@ -137,6 +137,11 @@ export function secretFilesToRead(
     if (path === undefined || option.environmentFile === undefined) return []
     return given(environment, option.environment) === undefined ? [{ environment: option.environmentFile, path }] : []
   })
+}
+
+/** JSON in a variable may hold what JSON in a file may. */
+function copied(read: TextValue): TextValue {
+  return 'value' in read ? copyRawValue(read.value) : read
 }
 
 /** Manifests and shells set variables to the empty text to unset them. */

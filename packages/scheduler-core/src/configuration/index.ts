@@ -1,4 +1,4 @@
-export { secretFilesToRead, type RawInput, type SecretFile, type Source } from './assignments.js'
+export { secretFilesToRead, type RawInput, type SecretFile, type OptionSource } from './assignments.js'
 export { maskUrl } from './display.js'
 export { configurationJsonSchema } from './json-schema.js'
 export { didYouMean, nearest } from './nearest.js'

@@ -1,6 +1,6 @@
 import type { Problem } from './problems.js'
 import { showName } from './problems.js'
-import { containsSecret, mayBeAbsent, metaOf, shapeOf, type Schema } from './schema-reading.js'
+import { containsSecret, core, mayBeAbsent, metaOf, shapeOf, type Schema } from './schema-reading.js'
 import { taskOptionDefaults, taskOptionsSchema, type Section } from './sections.js'
 
 export const environmentPrefix = 'SCHEDULER_'
@@ -61,6 +61,16 @@ export function environmentName(keys: readonly string[]): string {
     .join('_')
 }
 
+/** Where in the tree of options a shape is entered. */
+interface Place {
+  readonly section: Section
+  readonly common: boolean
+  readonly group: OptionGroup
+  readonly keys: readonly string[]
+  /** Object schemas on the way here: one that contains itself is an option of its own, not groups without end. */
+  readonly within: readonly Schema[]
+}
+
 /** Every option of every section with its derived names. Two options that derive one name are a problem that lists both. */
 export function deriveOptions(sections: readonly Section[]): DerivedOptions {
   const root: OptionGroup = { kind: 'group', section: undefined, path: '', children: new Map(), required: true }
@@ -68,46 +78,31 @@ export function deriveOptions(sections: readonly Section[]): DerivedOptions {
   const options: Option[] = []
   const problems: Problem[] = []
 
-  const walk = (
-    section: Section,
-    shape: Readonly<Record<string, Schema>>,
-    group: OptionGroup,
-    keys: string[],
-    common: boolean,
-  ) => {
+  const walk = (place: Place, shape: Readonly<Record<string, Schema>>) => {
+    const { section, common, group } = place
     const overrides = common && section.task !== undefined ? taskOptionDefaults(section.task) : section.defaults
     for (const [key, schema] of Object.entries(shape)) {
-      const path = [...keys, key]
+      const keys = [...place.keys, key]
+      const path = keys.join('.')
       if (!/^[a-zA-Z][a-zA-Z0-9]*$/.test(key)) {
-        const expected = 'an option name of letters and digits, as in batchSize'
-        problems.push({ path: showName(path.join('.')), expected })
+        problems.push({ path: showName(path), expected: 'an option name of letters and digits, as in batchSize' })
         continue
       }
       if (group.children.has(key)) {
-        problems.push(
-          section.task === undefined
-            ? duplicate(path.join('.'), [path.join('.'), path.join('.')])
-            : reserved(path.join('.')),
-        )
+        problems.push(section.task === undefined ? duplicate(path, [path, path]) : reserved(path))
         continue
       }
-      const nested = shapeOf(schema)
+      const nested = place.within.includes(core(schema)) ? undefined : shapeOf(schema)
       if (nested === undefined) {
-        const within = path.slice(section.name === undefined ? 0 : 1).join('.')
-        const override = overrides !== undefined && Object.hasOwn(overrides, within) ? overrides[within] : undefined
-        const option = describeOption(section, schema, path, common, override)
+        const local = keys.slice(section.name === undefined ? 0 : 1).join('.')
+        const override = overrides !== undefined && Object.hasOwn(overrides, local) ? overrides[local] : undefined
+        const option = describeOption(section, schema, keys, common, override)
         group.children.set(key, option)
         options.push(option)
       } else {
-        const child: OptionGroup = {
-          kind: 'group',
-          section,
-          path: path.join('.'),
-          children: new Map(),
-          required: !mayBeAbsent(schema),
-        }
+        const child: OptionGroup = { kind: 'group', section, path, children: new Map(), required: !mayBeAbsent(schema) }
         group.children.set(key, child)
-        walk(section, nested, child, path, common)
+        walk({ section, common, group: child, keys, within: [...place.within, core(schema)] }, nested)
       }
     }
   }
@@ -128,14 +123,25 @@ export function deriveOptions(sections: readonly Section[]): DerivedOptions {
       root.children.set(section.name, group)
       groups.set(section.name, group)
     }
-    const keys = section.name === undefined ? [] : [section.name]
-    if (section.task !== undefined) walk(section, taskOptionsSchema.shape, group, keys, true)
-    walk(section, shapeOf(section.schema) ?? {}, group, keys, false)
+    const place = {
+      section,
+      group,
+      keys: section.name === undefined ? [] : [section.name],
+      within: [core(section.schema)],
+    }
+    if (section.task !== undefined) walk({ ...place, common: true }, taskOptionsSchema.shape)
+    walk({ ...place, common: false }, shapeOf(section.schema) ?? {})
   }
   return { options, root, groups, problems: [...problems, ...environmentClashes(options)] }
 }
 
-function describeOption(section: Section, schema: Schema, keys: string[], common: boolean, override: unknown): Option {
+function describeOption(
+  section: Section,
+  schema: Schema,
+  keys: readonly string[],
+  common: boolean,
+  override: unknown,
+): Option {
   const meta = metaOf(schema)
   const environment = meta.env ?? environmentPrefix + environmentName(keys)
   // A URL that is only a part of the value cannot be told apart when it is shown: then all of it is secret.

@@ -7,7 +7,7 @@ import {
   type Assignment,
   type Assignments,
   type RawInput,
-  type Source,
+  type OptionSource,
 } from './assignments.js'
 import { displayDefault, displayValue, mask } from './display.js'
 import { hintFor } from './hints.js'
@@ -46,7 +46,7 @@ export interface OptionReport {
   readonly environment: string
   /** The flag, where one gave the value. */
   readonly flag?: string
-  readonly source: Source
+  readonly source: OptionSource
   readonly value?: unknown
   readonly default?: unknown
   readonly description?: string

@@ -23,11 +23,10 @@ interface Definition {
   readonly catchall?: Schema
   readonly values?: readonly unknown[]
   readonly defaultValue?: unknown
-  readonly getter?: () => Schema
 }
 
 export function definition(schema: Schema): Definition {
-  return schema._zod.def as unknown as Definition
+  return schema._zod.def
 }
 
 export function isZod4Schema(schema: unknown): schema is Schema {
@@ -44,9 +43,11 @@ export function layers(schema: Schema): Schema[] {
 }
 
 function inner(schema: Schema): Schema | undefined {
-  const { type, innerType, in: input, getter } = definition(schema)
-  if (type === 'pipe') return input
-  if (type === 'lazy') return getter?.()
+  const { type, innerType, in: input, out } = definition(schema)
+  // z.preprocess is a pipe that begins with a transformation: only its other side says what it wants.
+  if (type === 'pipe') return input !== undefined && definition(input).type === 'transform' ? out : input
+  // The getter of a lazy schema may make a new one at each call; zod keeps the first.
+  if (type === 'lazy') return (schema._zod as { innerType?: Schema }).innerType
   return innerType
 }
 
@@ -55,10 +56,14 @@ export function core(schema: Schema): Schema {
   return layers(schema).at(-1) ?? schema
 }
 
-/** The options inside an object schema; undefined for every other schema, and for an object that is transformed afterwards. */
+/**
+ * The options inside an object schema; undefined for every other schema, and for an object that is transformed afterwards, or lazy
+ * (it may contain itself).
+ */
 export function shapeOf(schema: Schema): Readonly<Record<string, Schema>> | undefined {
   const { type, shape } = definition(core(schema))
-  return type === 'object' && !layers(schema).some((layer) => definition(layer).type === 'pipe') ? shape : undefined
+  const isOpaque = layers(schema).some((layer) => ['pipe', 'lazy'].includes(definition(layer).type))
+  return type === 'object' && !isOpaque ? shape : undefined
 }
 
 export interface OptionMeta {
@@ -74,9 +79,10 @@ export interface OptionMeta {
 
 /** What `.describe()` and `.meta()` said on any layer; the outermost wins. */
 export function metaOf(schema: Schema): OptionMeta {
-  const found: Record<string, unknown> = Object.assign(
-    Object.create(null) as object,
-    ...layers(schema).reverse().map(ownMeta),
+  const found = Object.fromEntries(
+    layers(schema)
+      .reverse()
+      .flatMap((layer) => Object.entries(ownMeta(layer))),
   )
   return {
     ...(typeof found['description'] === 'string' ? { description: found['description'] } : {}),
@@ -119,7 +125,7 @@ function parts(schema: Schema): Schema[] {
     it.left,
     it.right,
     it.catchall,
-    it.getter?.(),
+    inner(schema),
   ]
   // Enums keep text, not schemas, in properties of the same names.
   return [...several, ...single].filter(isZod4Schema)
@@ -147,7 +153,13 @@ export function schemaAt(schema: Schema, path: readonly PropertyKey[]): Schema {
 export function defaultOf(schema: Schema): { readonly value: unknown } | undefined {
   for (const layer of layers(schema)) {
     const { type } = definition(layer)
-    if (type === 'default' || type === 'prefault') return { value: definition(layer).defaultValue }
+    if (type !== 'default' && type !== 'prefault') continue
+    try {
+      return { value: definition(layer).defaultValue }
+    } catch {
+      // A default may be a function; what it throws is reported when the section is checked.
+      return undefined
+    }
   }
   return undefined
 }

@@ -7,8 +7,9 @@ export type TextValue = { readonly value: unknown } | { readonly expected: strin
 /**
  * Reads text as the type of an option: numbers, `true` and `false`, lists separated by commas (or as JSON), objects as JSON.
  * Text that does not fit stays text, so that the schema says what it expects. Nothing is ever evaluated.
+ * @param isEntry the text is an entry of a list: commas cannot separate lists within lists, these need JSON.
  */
-export function readText(schema: Schema, text: string): TextValue {
+export function readText(schema: Schema, text: string, isEntry = false): TextValue {
   if (layers(schema).some((layer) => definition(layer).type === 'nullable') && text.trim() === 'null')
     return { value: null }
   const inner = core(schema)
@@ -30,12 +31,12 @@ export function readText(schema: Schema, text: string): TextValue {
       return { value: metaOf(schema).optionType === undefined ? text : trimmed }
     case 'array':
     case 'tuple':
-      return readList(inner, trimmed)
+      return isEntry ? { value: text } : readList(inner, trimmed)
     case 'object':
     case 'record':
       return readJson(trimmed, 'a mapping as JSON, such as {"name":"value"}')
     case 'union':
-      return readAlternative(it.options ?? [], text)
+      return readAlternative(it.options ?? [], text, isEntry)
     default:
       return { value: text }
   }
@@ -48,7 +49,7 @@ function readList(schema: Schema, text: string): TextValue {
   const parts = text.split(',').map((part) => part.trim())
   for (const [index, part] of parts.filter((each) => each !== '').entries()) {
     const of = element ?? items?.[index] ?? rest ?? undefined
-    const read = of === undefined ? { value: part } : readText(of, part)
+    const read = of === undefined ? { value: part } : readText(of, part, true)
     if (!('value' in read)) return read
     values.push(read.value)
   }
@@ -64,12 +65,21 @@ function readJson(text: string, expected: string): TextValue {
 }
 
 /** The first alternative that accepts the text as its own type. */
-function readAlternative(alternatives: readonly Schema[], text: string): TextValue {
+function readAlternative(alternatives: readonly Schema[], text: string, isEntry: boolean): TextValue {
   let first: TextValue | undefined
   for (const alternative of alternatives) {
-    const read = readText(alternative, text)
+    const read = readText(alternative, text, isEntry)
     first ??= read
-    if ('value' in read && z.safeParse(alternative, read.value).success) return read
+    if ('value' in read && accepts(alternative, read.value)) return read
   }
   return first !== undefined && 'value' in first ? first : { value: text }
+}
+
+function accepts(schema: Schema, value: unknown): boolean {
+  try {
+    return z.safeParse(schema, value).success
+  } catch {
+    // What a schema throws is reported when the whole section is checked.
+    return false
+  }
 }

@@ -43,7 +43,7 @@ export function inputJsonSchema(schema: Schema): Record<string, unknown> {
 
 /** What an option accepts, in words: `a whole number, at least 1`, `one of 'changed', 'always'`. */
 export function allowedValues(schema: Schema): string {
-  return words(inputJsonSchema(schema) as JsonSchema)
+  return words(inputJsonSchema(schema))
 }
 
 const formatWords: Readonly<Record<string, string>> = {

@@ -169,15 +169,27 @@ describe('text and value', () => {
   const amount = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER })
 
   it('durations come back', () =>
-    fc.assert(fc.property(amount, (ms) => void expect(duration().parse(formatDuration(ms))).toBe(ms))))
+    fc.assert(
+      fc.property(amount, (ms) => {
+        expect(duration().parse(formatDuration(ms))).toBe(ms)
+      }),
+    ))
   it('sizes come back', () =>
-    fc.assert(fc.property(amount, (bytes) => void expect(size().parse(formatSize(bytes))).toBe(bytes))))
+    fc.assert(
+      fc.property(amount, (bytes) => {
+        expect(size().parse(formatSize(bytes))).toBe(bytes)
+      }),
+    ))
 
   it('periods come back', () => {
     const value = fc
       .record({ months: fc.nat(99_999), days: fc.nat(99_999) })
       .filter(({ months, days }) => months + days > 0)
-    fc.assert(fc.property(value, (each) => void expect(period().parse(formatPeriod(each))).toEqual(each)))
+    fc.assert(
+      fc.property(value, (each) => {
+        expect(period().parse(formatPeriod(each))).toEqual(each)
+      }),
+    )
   })
 
   it('schedules come back', () => {
@@ -199,7 +211,11 @@ describe('text and value', () => {
         withWindow({ kind: 'cron', expression: `${minute} ${hour} ${day} * *`, timezone }, ms),
       )
     const value = fc.oneof(interval, cron, fc.constant<Schedule>({ kind: 'every-run' }))
-    fc.assert(fc.property(value, (each) => void expect(schedule().parse(formatSchedule(each))).toEqual(each)))
+    fc.assert(
+      fc.property(value, (each) => {
+        expect(schedule().parse(formatSchedule(each))).toEqual(each)
+      }),
+    )
   })
 
   it('no text makes a type throw anything but a refusal', () => {
@@ -226,11 +242,9 @@ describe('text and value', () => {
       fc.array(words).map((each) => each.join(' ')),
     )
     fc.assert(
-      fc.property(
-        text,
-        fc.constantFrom(...types),
-        (each, type) => void expect(type.safeParse(each)).toHaveProperty('success'),
-      ),
+      fc.property(text, fc.constantFrom(...types), (each, type) => {
+        expect(type.safeParse(each)).toHaveProperty('success')
+      }),
     )
   })
 })

@@ -193,14 +193,19 @@ describe('the JSON Schema of the file', () => {
 
   it('has no keywords of our own, and survives schemas that JSON Schema cannot say', () => {
     expect(JSON.stringify(json)).not.toMatch(/"(optionType|allowed|secret|env|file)":/)
-    interface Tree {
-      inner?: Tree | undefined
-    }
-    const tree: z.ZodType<Tree> = z.lazy(() => z.object({ inner: tree.optional() }))
-    const odd = {
-      name: 'a',
-      schema: z.object({ tree: tree.optional(), list: z.array(duration()).default([5000]), any: z.custom<string>() }),
-    }
+    const lazy: z.ZodType = z.lazy(() => z.object({ inner: lazy.optional() }))
+    const node = z.object({
+      get next() {
+        return node.optional()
+      },
+    })
+    const schema = z.object({
+      lazy: lazy.optional(),
+      node: node.optional(),
+      list: z.array(duration()).default([5000]),
+      any: z.custom<string>(),
+    })
+    const odd = { name: 'a', schema }
     expect(configurationJsonSchema([odd])).toMatchObject({
       properties: { a: { properties: { list: { default: ['5s'] }, any: {} } } },
     })

@@ -136,6 +136,81 @@ describe('text from the environment', () => {
   })
 })
 
+describe('schemas of every kind', () => {
+  const nested: z.ZodType = z.lazy(() => z.union([z.array(nested), z.string()]))
+  const schema = z.object({
+    nested: nested.optional(),
+    tuple: z.tuple([z.string(), z.int()]).optional(),
+    size: z.bigint().optional(),
+    mode: z.literal([1, 'auto']).optional(),
+    off: z.int().nullable().optional(),
+    before: z.preprocess((value) => value ?? 3, z.int().describe('A number.')),
+    pattern: z
+      .string()
+      .transform((text) => new RegExp(text))
+      .prefault('a+'),
+    group: z.object({ a: z.int().default(1), b: z.int().default(2) }).prefault({ a: 5 }),
+    lists: z.array(z.array(z.int())).optional(),
+  })
+  const resolveOne = (variables: Record<string, string>) =>
+    resolveConfiguration({ sections: [{ name: 'x', schema }], environment: variables })
+
+  it.each<[string, string, string, unknown]>([
+    ['NESTED', 'a,b', 'nested', ['a', 'b']],
+    ['NESTED', 'a', 'nested', ['a']],
+    ['TUPLE', 'a, 5', 'tuple', ['a', 5]],
+    ['SIZE', '12345678901234567890', 'size', 12345678901234567890n],
+    ['MODE', '1', 'mode', 1],
+    ['MODE', 'auto', 'mode', 'auto'],
+    ['OFF', 'null', 'off', null],
+    ['OFF', '4', 'off', 4],
+    ['BEFORE', '4', 'before', 4],
+    ['PATTERN', 'b', 'pattern', /b/],
+    ['LISTS', '[[1],[2]]', 'lists', [[1], [2]]],
+    ['GROUP_B', '7', 'group', { a: 1, b: 7 }],
+    ['UNSET', '', 'group', { a: 5, b: 2 }],
+  ])('SCHEDULER_X_%s=%s', (name, text, key, value) => {
+    const resolved = resolveOne({ [`SCHEDULER_X_${name}`]: text })
+    expect(resolved.problems).toEqual([])
+    expect(resolved.sections['x']?.[key]).toEqual(value)
+    expect(() => JSON.stringify(resolved.options)).not.toThrow()
+  })
+
+  it.each([
+    ['LISTS', '1,2', 'SCHEDULER_X_LISTS[0]'],
+    ['TUPLE', 'a', 'SCHEDULER_X_TUPLE'],
+    ['SIZE', '1.5', 'SCHEDULER_X_SIZE'],
+    ['MODE', 'manual', 'SCHEDULER_X_MODE'],
+  ])('SCHEDULER_X_%s=%s is refused', (name, text, path) => {
+    expect(resolveOne({ [`SCHEDULER_X_${name}`]: text }).problems[0]).toMatchObject({ path })
+  })
+
+  it.each([
+    [
+      'that throw',
+      z.string().transform(() => {
+        throw new Error('no')
+      }),
+    ],
+    ['that are asynchronous', z.string().refine(async () => Promise.resolve(true))],
+    [
+      'whose default throws',
+      z.string().default(() => {
+        throw new Error('no')
+      }),
+    ],
+  ])('%s are a problem of their section, and no other', (_, broken) => {
+    const other: Section = { name: 'fine', schema: z.object({ a: z.int().default(1) }) }
+    const environment = broken instanceof z.ZodDefault ? {} : { SCHEDULER_X_B: 'x' }
+    const resolved = resolveConfiguration({
+      sections: [{ name: 'x', schema: z.object({ b: broken }) }, other],
+      environment,
+    })
+    expect(resolved.problems).toMatchObject([{ path: 'x', expected: 'a schema that can check the options' }])
+    expect(resolved.sections).toEqual({ fine: { a: 1 } })
+  })
+})
+
 describe('what is missing', () => {
   it('names every way to give it', () => {
     expect(resolve({ environment: {} }).problems).toEqual([
@@ -289,6 +364,12 @@ describe('the file', () => {
     expect(resolved.program['budget']).toBe(40_000)
     expect(Object.keys(Object.prototype)).toEqual([])
     expect(({} as Record<string, unknown>)['x']).toBeUndefined()
+  })
+
+  it('is no safer as JSON in a variable', () => {
+    expect(withEnvironment({ SCHEDULER_RETENTION_PER_TABLE: '{"__proto__":{"x":1}}' }).problems).toMatchObject([
+      { path: 'SCHEDULER_RETENTION_PER_TABLE', expected: "no entry named '__proto__'" },
+    ])
   })
 
   it('may be deep, circular or large without harm', () => {
