@@ -20,6 +20,11 @@ export interface Connector {
   connect(options?: { readonly signal?: AbortSignal | undefined; readonly applicationName?: string }): Promise<PgConnection>
 }
 
+interface ClientInternals {
+  readonly connection: { readonly stream: Socket & { encrypted?: boolean } }
+  readonly connectionParameters: { options: string | undefined }
+}
+
 /** Codes after which another attempt without TLS would meet the same fate. */
 const sameWithoutTls = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|connect-timeout|password-missing)$/
 
@@ -62,15 +67,18 @@ async function connectOnce(
     host: target.host,
     port: target.port,
     user: target.user,
-    // An empty text instead of nothing: `pg` would look into the environment and ~/.pgpass.
-    password: target.password ?? '',
+    // A function instead of nothing: `pg` would look into the environment and ~/.pgpass.
+    password: () => target.password ?? '',
     database: target.database,
     application_name: applicationName,
     // `pg` hides the key in the object it is given, so it gets one of its own.
     ssl: tls === false ? false : { ...tls },
     keepAlive: true,
+    ...{ sslnegotiation: 'postgres' },
   })
-  const { connection } = client as unknown as { readonly connection: { readonly stream: Socket & { encrypted?: boolean } } }
+  const { connection, connectionParameters } = client as unknown as ClientInternals
+  // `pg` takes these from the environment; as startup parameters poolers refuse them.
+  connectionParameters.options = undefined
   const onError = (): void => undefined
   client.on('error', onError)
   const onAbort = (): void => void connection.stream.destroy(new DatabaseError('connection-lost', 'aborted while connecting'))

@@ -237,7 +237,8 @@ function isTimezone(timezone: string): boolean {
 /** False for what is no cron expression, and for one like `0 0 30 2 *`, whose date never comes. */
 function hasSlots(expression: string): boolean {
   try {
-    return new Cron(expression, { mode: '5-part', timezone: 'UTC' }).nextRun(new Date(0)) !== null
+    // An offset, not the timezone UTC: that would load the timezone data, 20 ms in every run.
+    return new Cron(expression, { mode: '5-part', utcOffset: 0 }).nextRun(new Date(0)) !== null
   } catch {
     return false
   }

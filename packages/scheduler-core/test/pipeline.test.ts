@@ -176,7 +176,7 @@ describe('a run', () => {
     let late: (() => Promise<unknown>) | undefined
     const task = entry({ run: (context) => { late = () => writeNote(context, 'late'); return Promise.resolve({ outcome: 'succeeded' }) } })
     await run(world, [task])
-    expect(() => late?.()).toThrow(/after its run had ended/)
+    await expect(late?.()).rejects.toMatchObject({ code: 'context-ended' })
     expect(await notes(world)).toEqual([])
   })
 

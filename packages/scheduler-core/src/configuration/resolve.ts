@@ -79,7 +79,7 @@ export function resolveConfiguration(input: ConfigurationInput): ResolvedConfigu
       collect(derived, section, false, own.values, effective)
     }
     if (section.task === undefined || section.name === undefined) continue
-    const common = parseSection({ ...check, schema: taskOptionsSchema, common: true })
+    const common = resolveTaskOptions(section.task, check)
     problems.push(...common.problems)
     if (common.values === undefined) continue
     const { schedule, timeout } = common.values as z.output<typeof taskOptionsSchema>
@@ -87,11 +87,16 @@ export function resolveConfiguration(input: ConfigurationInput): ResolvedConfigu
     collect(derived, section, true, common.values, effective)
   }
 
+  let reports: readonly OptionReport[] | undefined
   return {
     program: frozenCopy(program) as Values,
     sections: Object.freeze(sections),
     taskOptions: Object.freeze(taskOptions),
-    options: derived.options.map((option) => report(option, assignments, effective)),
+    // Only the command `config` reads them, and every run pays for what is made here.
+    get options() {
+      reports ??= derived.options.map((option) => report(option, assignments, effective))
+      return reports
+    },
     problems: withoutSecrets(problems, assignments),
     unclaimed: assignments.unclaimed,
   }
@@ -107,7 +112,20 @@ interface SectionCheck {
   readonly common: boolean
 }
 
-function parseSection(check: SectionCheck): { readonly values?: Values; readonly problems: readonly Problem[] } {
+/** The defaults are values already: reading them from their text again would parse a cron expression per task in every run. */
+function resolveTaskOptions(defaults: TaskOptions, check: Omit<SectionCheck, 'schema' | 'common'>): SectionResult {
+  const { values, unreadable } = check.assignments
+  const isGiven = [...values.keys(), ...unreadable].some((option) => option.common && option.section === check.section)
+  if (isGiven) return parseSection({ ...check, schema: taskOptionsSchema, common: true })
+  return { values: { schedule: defaults.schedule, timeout: defaults.timeoutMs }, problems: [] }
+}
+
+interface SectionResult {
+  readonly values?: Values
+  readonly problems: readonly Problem[]
+}
+
+function parseSection(check: SectionCheck): SectionResult {
   const { section, group, schema } = check
   const path = section.name ?? 'the configuration'
   let result: z.ZodSafeParseResult<unknown>

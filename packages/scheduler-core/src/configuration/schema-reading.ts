@@ -79,21 +79,19 @@ export interface OptionMeta {
 
 /** What `.describe()` and `.meta()` said on any layer; the outermost wins. */
 export function metaOf(schema: Schema): OptionMeta {
-  const found = Object.fromEntries(
-    layers(schema)
-      .reverse()
-      .flatMap((layer) => Object.entries(ownMeta(layer))),
-  )
-  return {
-    ...(typeof found['description'] === 'string' ? { description: found['description'] } : {}),
-    ...(typeof found['env'] === 'string' ? { env: found['env'] } : {}),
-    ...(found['secret'] === 'url' ? { secret: 'url' as const } : found['secret'] ? { secret: true as const } : {}),
-    ...(found['file'] === false ? { file: false as const } : {}),
-    ...(isOptionType(found['optionType']) ? { optionType: found['optionType'] } : {}),
+  const found: { -readonly [Key in keyof OptionMeta]: OptionMeta[Key] } = {}
+  for (const layer of layers(schema).reverse()) {
+    const { description, env, secret, file, optionType } = ownMeta(layer)
+    if (typeof description === 'string') found.description = description
+    if (typeof env === 'string') found.env = env
+    if (secret) found.secret = secret === 'url' ? 'url' : true
+    if (file === false) found.file = false
+    if (isOptionType(optionType)) found.optionType = optionType
   }
+  return found
 }
 
-function ownMeta(schema: Schema): object {
+function ownMeta(schema: Schema): { readonly [Key in keyof OptionMeta]?: unknown } {
   // The method reads the registry of the copy of zod that made the schema.
   const own = (schema as { meta?: () => object | undefined }).meta?.() ?? z.globalRegistry.get(schema)
   return own ?? {}
@@ -107,7 +105,7 @@ function isOptionType(value: unknown): value is OptionType {
 export function containsSecret(schema: Schema, visited = new Set<Schema>()): boolean {
   if (visited.has(schema)) return false
   visited.add(schema)
-  if ((ownMeta(schema) as { secret?: unknown }).secret) return true
+  if (ownMeta(schema).secret) return true
   return parts(schema).some((part) => containsSecret(part, visited))
 }
 

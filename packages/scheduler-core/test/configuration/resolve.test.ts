@@ -447,6 +447,17 @@ describe('secrets', () => {
     expect(JSON.stringify(resolved)).not.toMatch(/hunter2|open-sesame/)
   })
 
+  it('stay hidden when they are as short as words of ours', () => {
+    const schema = z.object({
+      pin: secret().refine(() => false, { error: (issue) => `no pin is ${String(issue.input)}` }),
+    })
+    const { problems } = resolveConfiguration({
+      sections: [{ name: 'a', schema }],
+      environment: { SCHEDULER_A_PIN: '%7' },
+    })
+    expect(problems).toEqual([{ path: 'SCHEDULER_A_PIN', expected: 'text' }])
+  })
+
   it('stay hidden when a schema throws', () => {
     const schema = z.object({
       token: secret().transform((text) => {
@@ -455,7 +466,7 @@ describe('secrets', () => {
     })
     const resolved = resolveConfiguration({
       sections: [{ name: 'a', schema }],
-      environment: { SCHEDULER_A_TOKEN: 'hunter2-hunter2' },
+      environment: { SCHEDULER_A_TOKEN: 'hunter2-'.repeat(100) },
     })
     expect(resolved.problems).toMatchObject([{ path: 'a' }])
     expect(JSON.stringify(resolved)).not.toContain('hunter2')

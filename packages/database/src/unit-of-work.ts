@@ -1,0 +1,109 @@
+/**
+ * One transaction on a pooled connection, with its limits set by SET LOCAL: a session SET would leak to the pooler's next client, and
+ * startup parameters are refused by it.
+ */
+import { codeOf, DatabaseError, isSqlState } from './database-error.js'
+import type { PgConnection } from './pg-connection.js'
+
+export interface UnitOfWork {
+  /** Aborting cancels the running statement on the server and rolls back. */
+  readonly signal?: AbortSignal
+  /** Milliseconds for one statement, set with SET LOCAL. */
+  readonly statementTimeoutMs: number
+  /** Milliseconds that one statement may wait for a lock, set with SET LOCAL. Default: 2000. */
+  readonly lockTimeoutMs?: number
+}
+
+const defaultLockTimeoutMs = 2_000
+/** How much longer than the server we wait for its answer. */
+const answerMarginMs = 5_000
+/** A transaction that is open and does nothing may do so for as long as one statement may take, and for this long at least. */
+const leastIdleTimeoutMs = 10_000
+const rollbackTimeoutMs = 5_000
+
+const wholeMs = (ms: number): number => Math.min(Math.max(Math.round(ms), 1), 2_147_483_647)
+
+export function limitsOf(unit: UnitOfWork): { readonly signal: AbortSignal | undefined; readonly timeoutMs: number } {
+  return { signal: unit.signal, timeoutMs: wholeMs(unit.statementTimeoutMs) + answerMarginMs }
+}
+
+/** The settings of a unit as statements, for a transaction (`local`) or for a session of its own. */
+export function settingsOf(unit: UnitOfWork, scope: 'local' | 'session'): readonly string[] {
+  const set = scope === 'local' ? 'set local' : 'set'
+  return [
+    `${set} statement_timeout = ${wholeMs(unit.statementTimeoutMs)}`,
+    `${set} lock_timeout = ${wholeMs(unit.lockTimeoutMs ?? defaultLockTimeoutMs)}`,
+    `${set} idle_in_transaction_session_timeout = ${Math.max(wholeMs(unit.statementTimeoutMs), leastIdleTimeoutMs)}`,
+    // A role may be set to hear no warnings, and a missing permission is only a warning to ANALYZE.
+    `${set} client_min_messages = notice`,
+  ]
+}
+
+export type TransactionKind = 'read-only' | 'read-only-repeatable-read' | 'read-only-serializable' | 'read-write'
+
+const modes: Record<TransactionKind, string> = {
+  'read-only': 'isolation level read committed read only',
+  'read-only-repeatable-read': 'isolation level repeatable read read only',
+  'read-only-serializable': 'isolation level serializable read only',
+  'read-write': 'isolation level read committed read write',
+}
+
+/** Begins a transaction and sets its limits, in one message. */
+export async function begin(connection: PgConnection, kind: TransactionKind, unit: UnitOfWork): Promise<void> {
+  await connection.run({ text: [`begin ${modes[kind]}`, ...settingsOf(unit, 'local')].join('; ') }, limitsOf(unit))
+}
+
+/**
+ * @throws DatabaseError `transaction-aborted` when there was nothing left to commit, `commit-unknown` when the answer was lost; the
+ * server's own error when it refused, for example a deferred constraint
+ */
+export async function commit(connection: PgConnection, unit: UnitOfWork): Promise<void> {
+  if (connection.transactionStatus === 'idle') {
+    throw new DatabaseError('transaction-aborted', 'the transaction had ended before its COMMIT')
+  }
+  let tag: string
+  try {
+    // Without the signal: a COMMIT that was sent is waited for, because only its answer says what became of it.
+    tag = (await connection.run({ text: 'commit' }, { timeoutMs: limitsOf(unit).timeoutMs })).command
+  } catch (cause) {
+    const code = codeOf(cause)
+    // 57P01 and 57P02 end the connection, and may come between the commit and its answer.
+    if (isSqlState(code) && !/^(08|57P0[12])/.test(code)) throw cause
+    throw new DatabaseError('commit-unknown', 'the connection ended before COMMIT was answered: the change may or may not be there', {
+      hint: 'look before doing it again',
+      cause,
+    })
+  }
+  if (tag !== 'COMMIT') {
+    throw new DatabaseError('transaction-aborted', 'the transaction was rolled back, because a statement in it had failed')
+  }
+}
+
+/** Never throws: a connection on which it fails is closed, and the server rolls back. */
+export async function rollback(connection: PgConnection): Promise<void> {
+  if (connection.broken || connection.transactionStatus === 'idle') return
+  try {
+    await connection.run({ text: 'rollback' }, { timeoutMs: rollbackTimeoutMs })
+  } catch {
+    connection.destroy()
+  }
+}
+
+/** Runs `work` inside a transaction: COMMIT when it resolves and nobody aborted, else ROLLBACK. */
+export async function inTransaction<T>(
+  connection: PgConnection,
+  kind: TransactionKind,
+  unit: UnitOfWork,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    await begin(connection, kind, unit)
+    const result = await work()
+    unit.signal?.throwIfAborted()
+    await commit(connection, unit)
+    return result
+  } catch (error) {
+    await rollback(connection)
+    throw error
+  }
+}
