@@ -1,4 +1,5 @@
-import { defineConfig } from 'vitest/config'
+import { defineConfig, mergeConfig } from 'vitest/config'
+import { shared } from './vitest.shared.js'
 
 /** The tests of `scripts/`; every package has its own configuration. */
-export default defineConfig({ test: { include: ['scripts/**/*.test.mjs'], testTimeout: 60_000, hookTimeout: 120_000 } })
+export default mergeConfig(defineConfig(shared), defineConfig({ test: { include: ['scripts/**/*.test.{mjs,ts}'] } }))

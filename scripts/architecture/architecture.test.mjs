@@ -53,14 +53,17 @@ function aTask(name, { files = {}, ...rest } = {}) {
     'README.md': '# A task',
   }
   return aPackage(`packages/task-${name}`, {
-    dependencies: workspaceOf('scheduler-core', 'database'),
+    dependencies: { ...workspaceOf('scheduler-core', 'database'), kysely: '0.28.0' },
     files: { ...shape, ...files },
     ...rest,
   })
 }
 
 const core = aPackage('packages/scheduler-core')
-const database = aPackage('packages/database')
+const database = aPackage('packages/database', {
+  dependencies: { pg: '8.0.0' },
+  files: { 'src/pg.ts': `import pg from 'pg'` },
+})
 const postgresTesting = aPackage('packages/postgres-testing')
 const schedulerTesting = aPackage('packages/scheduler-testing', {
   dependencies: workspaceOf('scheduler-core', 'database', 'postgres-testing'),
@@ -208,6 +211,16 @@ describe('the rules', () => {
       'an import past the exports',
       [aTask('a', { files: { 'src/task.ts': `import '@battlescope/database/src/client.js'` } })],
       /reaches past what @battlescope\/database exports/,
+    ],
+    [
+      'a published package that imports what it does not depend on',
+      [
+        aPackage('packages/database', {
+          devDependencies: { vitest: '1.0.0' },
+          files: { 'src/a.ts': `import { it } from 'vitest'` },
+        }),
+      ],
+      /imports vitest, which its package\.json does not name/,
     ],
     [
       'a package from the registry that is ours',

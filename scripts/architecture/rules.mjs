@@ -2,6 +2,7 @@
  * Which package may import what. The direction is `apps → task-*, alerts → scheduler-core, database, cold-storage`; this file says it
  * per package, and what else holds of every manifest and every import.
  */
+import { isBuiltin } from 'node:module'
 import { posix } from 'node:path'
 import { clockOwners, environmentOwners } from './owners.mjs'
 import { clockUses, environmentUses, importsOf, packageOf, parseSource } from './source.mjs'
@@ -112,7 +113,16 @@ function sourceViolations(owner, path, text, packages, taskNames, { clockOwners,
     if (posix.basename(folder) === 'scheduler-core' && isSource && foreignToCore.test(dependency)) {
       report(line, `core knows no driver, no command line and no logger, but imports ${dependency}`)
     }
-    if (!dependency.startsWith(scope)) continue
+    if (!dependency.startsWith(scope)) {
+      const named = { ...manifest.dependencies, ...manifest.peerDependencies }
+      if (isSource && manifest.private !== true && named[dependency] === undefined && !isBuiltin(specifier)) {
+        report(
+          line,
+          `imports ${dependency}, which its package.json does not name under dependencies: whoever installs the package lacks it`,
+        )
+      }
+      continue
+    }
     const own = dependency.slice(scope.length)
     const permitted = isSource ? allowed : [...allowed, ...ground, ...testOnly]
     if (!permitted.includes(own)) report(line, explain(folder, own, 'import'))

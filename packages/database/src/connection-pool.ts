@@ -62,7 +62,7 @@ export class ConnectionPool {
     if (this.#used.size === 0) this.#onDrained?.()
   }
 
-  /** Waits a little for connections in use, then ends them all. Never hangs. */
+  /** Waits a little for connections in use, then cancels what they run and ends them all. Never hangs. */
   async close(): Promise<void> {
     this.#closed = true
     for (const wake of this.#waiting.splice(0)) wake()
@@ -72,8 +72,10 @@ export class ConnectionPool {
       await Promise.race([drained, new Promise<void>((resolve) => (timer = setTimeout(resolve, drainTimeoutMs)))])
       clearTimeout(timer)
     }
-    for (const connection of this.#used) connection.destroy()
-    await Promise.all(this.#idle.splice(0).map((connection) => connection.close()))
+    await Promise.all([
+      ...[...this.#used].map((connection) => connection.abandon()),
+      ...this.#idle.splice(0).map((connection) => connection.close()),
+    ])
   }
 
   #assertOpen(): void {

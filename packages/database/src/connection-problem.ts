@@ -55,7 +55,11 @@ const lost: Known = {
   words: 'the connection was closed from the other side',
   hint: 'is this a PostgreSQL server? Its log says why it closed the connection',
 }
-const shuttingDown: Known = { kind: 'shutting-down', words: 'the server is shutting down', hint: 'the next run tries again' }
+const shuttingDown: Known = {
+  kind: 'shutting-down',
+  words: 'the server is shutting down',
+  hint: 'the next run tries again',
+}
 const tls: Known = {
   kind: 'tls',
   words: 'TLS failed',
@@ -69,7 +73,11 @@ const knownCodes: Readonly<Record<string, Known>> = {
   ENETUNREACH: unreachable,
   EHOSTDOWN: unreachable,
   EACCES: { ...unreachable, words: 'the Unix socket may not be used', hint: 'check the permissions of its folder' },
-  ENOENT: { ...unreachable, words: 'there is no such Unix socket', hint: 'is the server running, and is its folder right?' },
+  ENOENT: {
+    ...unreachable,
+    words: 'there is no such Unix socket',
+    hint: 'is the server running, and is its folder right?',
+  },
   ENOTFOUND: unknownHost,
   EAI_AGAIN: unknownHost,
   ETIMEDOUT: timeout,
@@ -88,14 +96,26 @@ const knownCodes: Readonly<Record<string, Known>> = {
     words: 'the server wants a password, and the connection string has none',
     hint: 'add it, percent-encoded: postgresql://user:password@host/database',
   },
-  '3D000': { kind: 'database-missing', words: 'the database does not exist', hint: 'correct its name in the connection string, or create it' },
-  '42501': { kind: 'permission', words: 'the role may not connect to the database', hint: 'GRANT CONNECT ON DATABASE … TO …' },
+  '3D000': {
+    kind: 'database-missing',
+    words: 'the database does not exist',
+    hint: 'correct its name in the connection string, or create it',
+  },
+  '42501': {
+    kind: 'permission',
+    words: 'the role may not connect to the database',
+    hint: 'GRANT CONNECT ON DATABASE … TO …',
+  },
   '53300': {
     kind: 'too-many-connections',
     words: 'the server has no connection left',
     hint: 'raise max_connections, use a pooler, or let others hold fewer connections; the next run tries again',
   },
-  '57P03': { kind: 'starting-up', words: 'the server is starting up or not yet ready', hint: 'the next run tries again' },
+  '57P03': {
+    kind: 'starting-up',
+    words: 'the server is starting up or not yet ready',
+    hint: 'the next run tries again',
+  },
   '57P01': shuttingDown,
   '57P02': shuttingDown,
   '08P01': {
@@ -104,19 +124,47 @@ const knownCodes: Readonly<Record<string, Known>> = {
     hint: 'poolers report a wrong user, password or database this way: check the entry in the pooler',
   },
   EPROTO: tls,
-  'tls-refused': { ...tls, words: 'the server offers no TLS', hint: 'turn TLS on in the server, or use sslmode=prefer or disable' },
-  'tls-files': { ...tls, words: 'a file for TLS cannot be read', hint: 'mount the file, or correct its path in the connection string' },
-  DEPTH_ZERO_SELF_SIGNED_CERT: { ...tls, words: 'the certificate of the server is self-signed', hint: 'name its authority with sslrootcert' },
-  SELF_SIGNED_CERT_IN_CHAIN: { ...tls, words: 'the authority of the server is not known', hint: 'name it with sslrootcert' },
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: { ...tls, words: 'the authority of the server is not known', hint: 'name it with sslrootcert' },
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: { ...tls, words: 'the authority of the server is not known', hint: 'name it with sslrootcert' },
+  'tls-refused': {
+    ...tls,
+    words: 'the server offers no TLS',
+    hint: 'turn TLS on in the server, or use sslmode=prefer or disable',
+  },
+  'tls-files': {
+    ...tls,
+    words: 'a file for TLS cannot be read',
+    hint: 'mount the file, or correct its path in the connection string',
+  },
+  DEPTH_ZERO_SELF_SIGNED_CERT: {
+    ...tls,
+    words: 'the certificate of the server is self-signed',
+    hint: 'name its authority with sslrootcert',
+  },
+  SELF_SIGNED_CERT_IN_CHAIN: {
+    ...tls,
+    words: 'the authority of the server is not known',
+    hint: 'name it with sslrootcert',
+  },
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: {
+    ...tls,
+    words: 'the authority of the server is not known',
+    hint: 'name it with sslrootcert',
+  },
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: {
+    ...tls,
+    words: 'the authority of the server is not known',
+    hint: 'name it with sslrootcert',
+  },
   CERT_HAS_EXPIRED: { ...tls, words: 'the certificate of the server has expired', hint: 'renew it' },
   ERR_TLS_CERT_ALTNAME_INVALID: {
     ...tls,
     words: 'the certificate is for another host',
     hint: 'connect by the name in the certificate, or use sslmode=verify-ca if the name cannot match',
   },
-  'connection-string': { kind: 'connection-string', words: '', hint: 'postgresql://user:password@host:5432/database?sslmode=require' },
+  'connection-string': {
+    kind: 'connection-string',
+    words: '',
+    hint: 'postgresql://user:password@host:5432/database?sslmode=require',
+  },
 }
 
 function findKnown(code: string | undefined): Known | undefined {
@@ -129,7 +177,8 @@ function findKnown(code: string | undefined): Known | undefined {
 export function connectionProblem(error: unknown): ConnectionProblem {
   const known = findKnown(codeOf(error))
   const message = error instanceof Error && error.message !== '' ? error.message : (known?.words ?? String(error))
-  if (known === undefined) return { kind: 'other', message, hint: (error as DatabaseError).hint ?? 'the log of the server may say more' }
+  if (known === undefined)
+    return { kind: 'other', message, hint: (error as DatabaseError).hint ?? 'the log of the server may say more' }
   return { kind: known.kind, message, hint: known.hint }
 }
 
@@ -138,6 +187,7 @@ export function makeConnectError(error: unknown, where: string): DatabaseError {
   const code = codeOf(error) ?? 'connection-lost'
   const known = findKnown(code)
   const own = error instanceof Error ? error.message : String(error)
-  const words = known === undefined ? own : own === '' || own.includes(known.words) ? known.words : `${known.words} (${own})`
+  const words =
+    known === undefined ? own : own === '' || own.includes(known.words) ? known.words : `${known.words} (${own})`
   return new DatabaseError(code, `cannot connect to ${where}: ${words}`, { hint: known?.hint, cause: error })
 }

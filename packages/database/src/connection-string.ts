@@ -82,7 +82,8 @@ export function parseConnectionString(given: string): ConnectionTarget {
   const tls = parseTls(take, problems)
   const chosenHost = take('hostaddr') ?? take('host') ?? host
   parameters.delete('host')
-  if (chosenHost === '' && !torn) problems.push("it names no host (for a local server write localhost, or ?host=/var/run/postgresql)")
+  if (chosenHost === '' && !torn)
+    problems.push('it names no host (for a local server write localhost, or ?host=/var/run/postgresql)')
   if (chosenHost.includes(',')) problems.push('it names several hosts: name one, or a proxy that knows the primary')
   const chosenUser = take('user') || user || userInfo().username
   const chosenPassword = take('password') ?? password
@@ -105,7 +106,7 @@ function findSchemeProblem(text: string): string | undefined {
   if (text === '') return 'it is empty'
   if (/^postgres(ql)?:\/\//.test(text)) return undefined
   if (/^['"]/.test(text)) return 'it begins with a quotation mark: remove the quotes around it'
-  if (/^\s*[a-z_]+\s*=/.test(text)) return "it is a list of key=value pairs: write it as a URL, postgresql://…"
+  if (/^\s*[a-z_]+\s*=/.test(text)) return 'it is a list of key=value pairs: write it as a URL, postgresql://…'
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(text)?.[1]
   if (scheme === undefined) return 'it does not begin with postgresql:// or postgres://'
   if (/^postgres(ql)?$/i.test(scheme)) return 'its scheme must be in lower case: postgresql://'

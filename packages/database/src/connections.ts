@@ -84,7 +84,9 @@ const applicationNameBytes = 63
 export function openConnections(options: ConnectionsOptions): DatabaseConnections {
   const pooled = openTarget(options.url, options)
   const direct = options.directUrl === undefined ? pooled : openTarget(options.directUrl, options)
-  const pool = new ConnectionPool(options.maxConnections ?? defaultMaxConnections, (signal) => pooled.connector.connect({ signal }))
+  const pool = new ConnectionPool(options.maxConnections ?? defaultMaxConnections, (signal) =>
+    pooled.connector.connect({ signal }),
+  )
   const sessions = new Set<PgConnection>()
   let closed = false
 
@@ -96,7 +98,13 @@ export function openConnections(options: ConnectionsOptions): DatabaseConnection
     snapshot: (unit, read) =>
       pool.use(unit.signal, (connection) =>
         inTransaction(connection, 'read-only-repeatable-read', unit, async () => {
-          const session = createSession({ connection, unit, guard: assertRead, single: true, mayBeginTransactions: false })
+          const session = createSession({
+            connection,
+            unit,
+            guard: assertRead,
+            single: true,
+            mayBeginTransactions: false,
+          })
           try {
             return await read({
               db: session.db,
@@ -154,8 +162,7 @@ export function openConnections(options: ConnectionsOptions): DatabaseConnection
 
     async close() {
       closed = true
-      for (const connection of sessions) connection.destroy()
-      await pool.close()
+      await Promise.all([pool.close(), ...[...sessions].map((connection) => connection.abandon())])
     },
   }
 }
@@ -203,7 +210,10 @@ async function prepareDirect(connection: PgConnection, unit: UnitOfWork, directU
 /** The ticket stays whole, at the end, because a later run looks for it; the name before it gives way. */
 function nameWithTicket(applicationName: string, ticket: string): string {
   const suffix = `:${ticket}`
-  return cutToBytes(cutToBytes(applicationName, Math.max(0, applicationNameBytes - Buffer.byteLength(suffix))) + suffix, applicationNameBytes)
+  return cutToBytes(
+    cutToBytes(applicationName, Math.max(0, applicationNameBytes - Buffer.byteLength(suffix))) + suffix,
+    applicationNameBytes,
+  )
 }
 
 function cutToBytes(text: string, bytes: number): string {

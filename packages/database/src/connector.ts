@@ -17,7 +17,10 @@ export interface ConnectorOptions {
 
 export interface Connector {
   /** @throws DatabaseError with the SQLSTATE, the errno name or our own code; the signal's reason when aborted */
-  connect(options?: { readonly signal?: AbortSignal | undefined; readonly applicationName?: string }): Promise<PgConnection>
+  connect(options?: {
+    readonly signal?: AbortSignal | undefined
+    readonly applicationName?: string
+  }): Promise<PgConnection>
 }
 
 interface ClientInternals {
@@ -26,7 +29,8 @@ interface ClientInternals {
 }
 
 /** Codes after which another attempt without TLS would meet the same fate. */
-const sameWithoutTls = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|connect-timeout|password-missing)$/
+const sameWithoutTls =
+  /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|connect-timeout|password-missing)$/
 
 export function createConnector(options: ConnectorOptions): Connector {
   const { target } = options
@@ -81,7 +85,8 @@ async function connectOnce(
   connectionParameters.options = undefined
   const onError = (): void => undefined
   client.on('error', onError)
-  const onAbort = (): void => void connection.stream.destroy(new DatabaseError('connection-lost', 'aborted while connecting'))
+  const onAbort = (): void =>
+    void connection.stream.destroy(new DatabaseError('connection-lost', 'aborted while connecting'))
   signal?.addEventListener('abort', onAbort, { once: true })
   const timer = setTimeout(
     () => connection.stream.destroy(new DatabaseError('connect-timeout', 'the time to connect is over')),
@@ -95,8 +100,10 @@ async function connectOnce(
     connection.stream.destroy()
     if (codeOf(error) !== undefined) throw error
     // `pg` has no codes for these; what it was doing tells them apart.
-    if (tls !== false && !encrypted) throw new DatabaseError('tls-refused', 'the server does not offer TLS', { cause: error })
-    if (target.password === undefined) throw new DatabaseError('password-missing', 'no password was given', { cause: error })
+    if (tls !== false && !encrypted)
+      throw new DatabaseError('tls-refused', 'the server does not offer TLS', { cause: error })
+    if (target.password === undefined)
+      throw new DatabaseError('password-missing', 'no password was given', { cause: error })
     throw error
   } finally {
     clearTimeout(timer)

@@ -53,7 +53,10 @@ export async function* copyTo(
         const stream = connection.submit(to(statement) as unknown as Readable & Submittable)
         begun(stream)
         // Not `finished`: that would count an early end of the loop as an end of the COPY.
-        await Promise.race([once(stream, 'end'), once(stream, 'error').then(([error]) => Promise.reject(error as Error))])
+        await Promise.race([
+          once(stream, 'end'),
+          once(stream, 'error').then(([error]) => Promise.reject(error as Error)),
+        ])
       },
       { ...limitsOf(unit), signal },
     ),
@@ -69,11 +72,9 @@ export async function* copyTo(
       yield chunk
     }
     complete = true
-  } catch (error) {
-    await done
-    throw error
   } finally {
     if (!complete) {
+      // The server notices the cancel only when it can write: what it still sends is read and thrown away.
       left.abort(new DatabaseError('session-ended', 'the COPY was left before its end'))
       stream.removeAllListeners('readable')
       stream.resume()

@@ -60,6 +60,8 @@ export class PgConnection {
   #ended = false
   #last: Promise<unknown> = Promise.resolve()
   #notices: Notice[] = []
+  /** Stops the running statement. */
+  #stop: ((reason: unknown) => void) | undefined
 
   /** @param client connected; @param tls the options that it was connected with */
   constructor(client: pg.Client, tls?: ConnectionOptions, onStatement?: (report: StatementReport) => void) {
@@ -112,7 +114,10 @@ export class PgConnection {
   }
 
   /** Runs one statement, after those before it. Several results of one simple message come as the last one. */
-  async run<Row extends pg.QueryResultRow>(statement: Statement, limits: StatementLimits): Promise<pg.QueryResult<Row>> {
+  async run<Row extends pg.QueryResultRow>(
+    statement: Statement,
+    limits: StatementLimits,
+  ): Promise<pg.QueryResult<Row>> {
     return this.exclusively(() => this.#runNow<Row>(statement, limits))
   }
 
@@ -163,6 +168,7 @@ export class PgConnection {
       stopped = { reason }
       cancelling = this.#cancelUntil(settled)
     }
+    this.#stop = stop
     const onAbort = (): void => stop(signal?.reason)
     signal?.addEventListener('abort', onAbort, { once: true })
     const timer = setTimeout(
@@ -177,6 +183,7 @@ export class PgConnection {
     } catch (error) {
       throw stopped === undefined ? this.#explain(error) : (stopped as { readonly reason: unknown }).reason
     } finally {
+      this.#stop = undefined
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
       await cancelling
@@ -225,6 +232,15 @@ export class PgConnection {
   destroy(): void {
     this.#ended = true
     this.#internals.connection.stream.destroy()
+  }
+
+  /** Closes a connection that is in use: what it runs is cancelled, because the server would not notice our end before it is done. */
+  async abandon(): Promise<void> {
+    const reason = new DatabaseError('connections-closed', 'the connections were closed meanwhile')
+    this.#lost ??= reason
+    this.#stop?.(reason)
+    await Promise.race([this.#last, delay(closeTimeoutMs)])
+    this.destroy()
   }
 
   /** Says goodbye, but not for ever. */

@@ -45,7 +45,8 @@ export function tokenizeSql(sql: string): readonly SqlToken[] {
       continue
     }
     if (match(unicodeEscape)) throw new SqlTokenError('a U& literal: write the characters themselves')
-    const literal = match(plainString) ?? match(escapeString) ?? match(prefixedString) ?? match(parameter) ?? match(number)
+    const literal =
+      match(plainString) ?? match(escapeString) ?? match(prefixedString) ?? match(parameter) ?? match(number)
     if (literal !== undefined) {
       tokens.push({ kind: 'literal', text: literal })
       continue

@@ -84,7 +84,10 @@ export function assertInTransaction(sql: string): void {
     const [first, second] = statement
     const keyword = first?.kind === 'word' ? first.text : ''
     const next = second?.kind === 'word' ? second.text : ''
-    if (['begin', 'start', 'commit', 'end', 'abort'].includes(keyword) || (keyword === 'prepare' && next === 'transaction')) {
+    if (
+      ['begin', 'start', 'commit', 'end', 'abort'].includes(keyword) ||
+      (keyword === 'prepare' && next === 'transaction')
+    ) {
       refuse(`${keyword.toUpperCase()} would end the transaction`)
     }
     if (keyword === 'rollback' && !statement.some(({ kind, text }) => kind === 'word' && text === 'to')) {

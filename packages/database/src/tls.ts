@@ -33,7 +33,13 @@ export async function planTlsAttempts({ host, tls }: ConnectionTarget): Promise<
       return [chainOnly]
     case 'verify-full':
       // Named here because a TLS socket over an existing connection does not know the host that was asked for.
-      return [{ ...files, rejectUnauthorized: true, checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate) }]
+      return [
+        {
+          ...files,
+          rejectUnauthorized: true,
+          checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate),
+        },
+      ]
   }
 }
 

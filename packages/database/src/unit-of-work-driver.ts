@@ -14,7 +14,15 @@ import type { ConnectionPool } from './connection-pool.js'
 import { DatabaseError } from './database-error.js'
 import type { PgConnection, Statement } from './pg-connection.js'
 import { assertRead } from './statement-guard.js'
-import { begin, commit, inTransaction, limitsOf, rollback, type TransactionKind, type UnitOfWork } from './unit-of-work.js'
+import {
+  begin,
+  commit,
+  inTransaction,
+  limitsOf,
+  rollback,
+  type TransactionKind,
+  type UnitOfWork,
+} from './unit-of-work.js'
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- one connection serves every task's tables; each caller names its own type */
 
@@ -84,7 +92,10 @@ export function createReader(pool: ConnectionPool, unit: UnitOfWork): Kysely<any
   return createKysely({
     init: async () => undefined,
     acquireConnection: async () => new ReaderConnection(await pool.acquire(unit.signal), unit),
-    async beginTransaction(reader: ReaderConnection, { accessMode, isolationLevel = 'read committed' }: TransactionSettings) {
+    async beginTransaction(
+      reader: ReaderConnection,
+      { accessMode, isolationLevel = 'read committed' }: TransactionSettings,
+    ) {
       const kind = kindOfIsolation[isolationLevel]
       if (accessMode === 'read write' || kind === undefined) {
         throw new DatabaseError('not-a-read', `a reader has no transaction that is ${accessMode ?? isolationLevel}`, {
@@ -127,7 +138,13 @@ export interface SessionOptions {
   readonly mayBeginTransactions: boolean
 }
 
-export function createSession({ connection, unit, guard, single = false, mayBeginTransactions }: SessionOptions): SessionHandle {
+export function createSession({
+  connection,
+  unit,
+  guard,
+  single = false,
+  mayBeginTransactions,
+}: SessionOptions): SessionHandle {
   let ended = false
   const assertOpen = (): void => {
     if (ended) {

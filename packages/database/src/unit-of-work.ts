@@ -69,13 +69,20 @@ export async function commit(connection: PgConnection, unit: UnitOfWork): Promis
     const code = codeOf(cause)
     // 57P01 and 57P02 end the connection, and may come between the commit and its answer.
     if (isSqlState(code) && !/^(08|57P0[12])/.test(code)) throw cause
-    throw new DatabaseError('commit-unknown', 'the connection ended before COMMIT was answered: the change may or may not be there', {
-      hint: 'look before doing it again',
-      cause,
-    })
+    throw new DatabaseError(
+      'commit-unknown',
+      'the connection ended before COMMIT was answered: the change may or may not be there',
+      {
+        hint: 'look before doing it again',
+        cause,
+      },
+    )
   }
   if (tag !== 'COMMIT') {
-    throw new DatabaseError('transaction-aborted', 'the transaction was rolled back, because a statement in it had failed')
+    throw new DatabaseError(
+      'transaction-aborted',
+      'the transaction was rolled back, because a statement in it had failed',
+    )
   }
 }
 

@@ -2,18 +2,12 @@
  * Which source gives which option: flag over environment over file. What no option claims is found here too.
  */
 import { didYouMean, nearest } from './nearest.js'
-import {
-  deriveOptions,
-  environmentPrefix,
-  isKubernetesServiceVariable,
-  type DerivedOptions,
-  type Option,
-  type OptionGroup,
-} from './options.js'
+import { deriveOptions, type DerivedOptions, type Option, type OptionGroup } from './options.js'
 import { showGiven, showName, type Problem } from './problems.js'
 import { copyRawValue, isPlainObject } from './raw-value.js'
 import type { Section } from './sections.js'
 import { readText, type TextValue } from './text-value.js'
+import { given, unknownVariables, type Environment } from './variables.js'
 import { allowedValues } from './wording.js'
 
 export type OptionSource = 'flag' | 'environment' | 'environment file' | 'file' | 'default'
@@ -34,7 +28,7 @@ export type SecretFile = { readonly content: string } | { readonly error: string
 export interface RawInput {
   /** Path of an option (`budget`, `retention.batchSize`) → text. */
   readonly flags?: Readonly<Record<string, string>>
-  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly environment: Environment
   /** The parsed file; undefined without one. */
   readonly file?: unknown
   /** How problems call the file. Default: `the configuration file`. */
@@ -117,7 +111,7 @@ export function assign(derived: DerivedOptions, input: RawInput): Assignments {
     else problems.push(unknownName(`--${path}`, 'the name of an option', didYouMean(path, byPath.keys())))
   }
 
-  const unknown = unknownVariables(derived, input)
+  const unknown = unknownVariables(derived, input.environment, input.allowUnknown === true)
   return {
     values,
     unreadable,
@@ -130,7 +124,7 @@ export function assign(derived: DerivedOptions, input: RawInput): Assignments {
 /** The files that hold secrets: the caller reads them and passes what it got as `secretFiles`. */
 export function secretFilesToRead(
   sections: readonly Section[],
-  environment: RawInput['environment'],
+  environment: Environment,
 ): { readonly environment: string; readonly path: string }[] {
   return deriveOptions(sections).options.flatMap((option) => {
     const path = option.environmentFile === undefined ? undefined : given(environment, option.environmentFile)
@@ -142,12 +136,6 @@ export function secretFilesToRead(
 /** JSON in a variable may hold what JSON in a file may. */
 function copied(read: TextValue): TextValue {
   return 'value' in read ? copyRawValue(read.value) : read
-}
-
-/** Manifests and shells set variables to the empty text to unset them. */
-function given(environment: RawInput['environment'], name: string): string | undefined {
-  const text = Object.hasOwn(environment, name) ? environment[name] : undefined
-  return text === '' ? undefined : text
 }
 
 function readSecret(file: SecretFile | undefined): { readonly text: string } | { readonly error: string } {
@@ -236,39 +224,8 @@ export function locationOf(input: RawInput, keys: readonly PropertyKey[]): { rea
   return input.fileName === undefined || keys.length === 0 ? {} : { location: showName(input.fileName) }
 }
 
-function unknownVariables(derived: DerivedOptions, input: RawInput) {
-  const problems: Problem[] = []
-  const unclaimed: string[] = []
-  const known = new Set(
-    derived.options.flatMap(({ environment, environmentFile }) => [environment, environmentFile ?? environment]),
-  )
-  const prefixes = [...derived.groups.keys()].map(
-    (name) => `${environmentPrefix}${name.replaceAll('-', '_').toUpperCase()}_`,
-  )
-  for (const name of Object.keys(input.environment).sort()) {
-    if (!name.startsWith(environmentPrefix) || known.has(name) || given(input.environment, name) === undefined) continue
-    if (isKubernetesServiceVariable(name)) continue
-    const plain = name.endsWith('_FILE') && known.has(name.slice(0, -'_FILE'.length))
-    const hint = plain ? 'only secrets have a variable that names a file' : didYouMean(name, known)
-    if (input.allowUnknown === true && !plain && mayBelongToLaterTask(name, prefixes, hint !== undefined))
-      unclaimed.push(name)
-    else problems.push(unknownName(name, 'a variable of an option', hint))
-  }
-  return { problems, unclaimed }
-}
-
-/**
- * A task that is not loaded yet has at least one word for its name and one for the option. Its name may begin with the name of a
- * known section (`cache-warmer` beside `cache`): there only what looks like a slip of a known name is certainly none of its own.
- */
-function mayBelongToLaterTask(name: string, prefixes: readonly string[], isNearKnown: boolean): boolean {
-  const prefix = prefixes.filter((each) => name.startsWith(each)).sort((a, b) => b.length - a.length)[0]
-  const rest = name.slice((prefix ?? environmentPrefix).length)
-  return /^[A-Z0-9]+_/.test(rest) && !(prefix !== undefined && isNearKnown)
-}
-
 /** A required option without a value: how to give it. */
-export function missingOption(option: Option, derived: DerivedOptions, environment: RawInput['environment']): Problem {
+export function missingOption(option: Option, derived: DerivedOptions, environment: Environment): Problem {
   const known = new Set(derived.options.flatMap((each) => [each.environment, each.environmentFile]))
   const others = Object.keys(environment).filter((name) => !known.has(name) && given(environment, name) !== undefined)
   const slip = nearest(option.environment, others, 1)[0]

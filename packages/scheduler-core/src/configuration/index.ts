@@ -3,20 +3,10 @@ export { maskUrl } from './display.js'
 export { configurationJsonSchema } from './json-schema.js'
 export { didYouMean, nearest } from './nearest.js'
 export { optionTable } from './option-table.js'
-export {
-  deriveOptions,
-  environmentName,
-  environmentPrefix,
-  isKubernetesServiceVariable,
-  type DerivedOptions,
-  type Option,
-} from './options.js'
+export type { OptionReport } from './option-report.js'
+export { deriveOptions, environmentName, environmentPrefix, type DerivedOptions, type Option } from './options.js'
 export { ConfigurationError, formatProblems, type Problem } from './problems.js'
-export {
-  resolveConfiguration,
-  type ConfigurationInput,
-  type OptionReport,
-  type ResolvedConfiguration,
-} from './resolve.js'
+export { resolveConfiguration, type ConfigurationInput, type ResolvedConfiguration } from './resolve.js'
 export { taskSection, type Section, type TaskOptions } from './sections.js'
 export { parseTaskList, type TaskList } from './task-list.js'
+export { isKubernetesServiceVariable } from './variables.js'

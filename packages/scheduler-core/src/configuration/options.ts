@@ -186,13 +186,3 @@ function duplicate(name: string, paths: readonly string[]): Problem {
   const both = paths.map((path) => `'${path}'`).join(' and ')
   return { path: name, expected: 'one option per name', hint: `${both} derive the same name: rename one of them` }
 }
-
-/**
- * True for the variables that Kubernetes sets in every pod for every service of its namespace, where a service is called
- * `scheduler` or `scheduler-…`. https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
- */
-export function isKubernetesServiceVariable(name: string): boolean {
-  return /^[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/.test(
-    name,
-  )
-}

@@ -1,19 +1,12 @@
 import { z } from 'zod'
 import { messageOf } from '../errors.js'
-import {
-  assign,
-  locationOf,
-  missingOption,
-  type Assignment,
-  type Assignments,
-  type RawInput,
-  type OptionSource,
-} from './assignments.js'
-import { displayDefault, displayValue, mask } from './display.js'
+import { assign, locationOf, missingOption, type Assignment, type Assignments, type RawInput } from './assignments.js'
 import { hintFor } from './hints.js'
+import { reportOption, type OptionReport } from './option-report.js'
 import { deriveOptions, type DerivedOptions, type Option, type OptionGroup } from './options.js'
 import { showGiven, showName, type Problem } from './problems.js'
 import { frozenCopy, isPlainObject } from './raw-value.js'
+import { withoutSecrets } from './redaction.js'
 import { core, defaultOf, definition, metaOf, schemaAt, type Schema } from './schema-reading.js'
 import { taskOptionsSchema, type Section, type TaskOptions } from './sections.js'
 import { allowedValues, isStandardMessage } from './wording.js'
@@ -37,20 +30,6 @@ export interface ResolvedConfiguration {
   readonly problems: readonly Problem[]
   /** Variables and sections of the file that no known section claims; always empty without `allowUnknown`. */
   readonly unclaimed: readonly string[]
-}
-
-/** One option as `config` prints it. JSON-safe, secrets masked. */
-export interface OptionReport {
-  readonly path: string
-  readonly section?: string
-  readonly environment: string
-  /** The flag, where one gave the value. */
-  readonly flag?: string
-  readonly source: OptionSource
-  readonly value?: unknown
-  readonly default?: unknown
-  readonly description?: string
-  readonly secret: boolean
 }
 
 /**
@@ -94,7 +73,7 @@ export function resolveConfiguration(input: ConfigurationInput): ResolvedConfigu
     taskOptions: Object.freeze(taskOptions),
     // Only the command `config` reads them, and every run pays for what is made here.
     get options() {
-      reports ??= derived.options.map((option) => report(option, assignments, effective))
+      reports ??= derived.options.map((option) => reportOption(option, assignments, effective))
       return reports
     },
     problems: withoutSecrets(problems, assignments),
@@ -258,63 +237,5 @@ function collect(
   for (const option of derived.options) {
     if (option.section !== section || option.common !== common) continue
     effective.set(option, valueAt(values, option.keys.slice(section.name === undefined ? 0 : 1)))
-  }
-}
-
-function report(option: Option, assignments: Assignments, effective: ReadonlyMap<Option, unknown>): OptionReport {
-  const assignment = assignments.values.get(option)
-  const value = effective.has(option) ? displayValue(option, effective.get(option)) : displayRaw(option, assignment)
-  const preset = displayDefault(option)
-  return {
-    path: option.path,
-    ...(option.section.name === undefined ? {} : { section: option.section.name }),
-    environment: option.environment,
-    ...(assignment?.source === 'flag' ? { flag: option.flag } : {}),
-    source: assignment?.source ?? 'default',
-    ...(value === undefined ? {} : { value }),
-    ...(preset === undefined ? {} : { default: preset }),
-    ...(option.description === undefined ? {} : { description: option.description }),
-    secret: option.secret !== false,
-  }
-}
-
-/** A section that did not pass has no values to show: its options are shown as they were given. */
-function displayRaw(option: Option, assignment: Assignment | undefined): unknown {
-  return assignment === undefined ? displayDefault(option) : displayValue(option, assignment.text ?? assignment.value)
-}
-
-/** A schema's author may quote one option's value in a message about another. */
-function withoutSecrets(problems: readonly Problem[], assignments: Assignments): Problem[] {
-  const secrets = [...assignments.values].flatMap(([option, { value, text }]) =>
-    option.secret === false ? [] : [...textsIn(text), ...textsIn(value)],
-  )
-  const shortestMasked = 4
-  const known = [...new Set(secrets.filter((secret) => secret.length >= shortestMasked))].sort(
-    (a, b) => b.length - a.length,
-  )
-  const clean = (text: string) => known.reduce((masked, secret) => masked.replaceAll(secret, mask), text)
-  return problems.map((problem) => ({
-    ...problem,
-    ...(problem.given === undefined ? {} : { given: clean(problem.given) }),
-    expected: clean(problem.expected),
-    ...(problem.hint === undefined ? {} : { hint: clean(problem.hint) }),
-  }))
-}
-
-function textsIn(value: unknown): string[] {
-  if (typeof value === 'string') {
-    if (!URL.canParse(value)) return [value]
-    const { password } = new URL(value)
-    return password === '' ? [value] : [value, password, safelyDecoded(password)]
-  }
-  if (value === null || typeof value !== 'object') return []
-  return Object.values(value).flatMap(textsIn)
-}
-
-function safelyDecoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
   }
 }

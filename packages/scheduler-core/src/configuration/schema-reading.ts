@@ -29,7 +29,7 @@ export function definition(schema: Schema): Definition {
   return schema._zod.def
 }
 
-export function isZod4Schema(schema: unknown): schema is Schema {
+function isZod4Schema(schema: unknown): schema is Schema {
   return typeof (schema as { _zod?: { def?: { type?: unknown } } } | null | undefined)?._zod?.def?.type === 'string'
 }
 

@@ -126,7 +126,12 @@ describe('text from the environment', () => {
     ['SCHEDULER_RETENTION_RELATIONS', '["a"', { given: '\'["a"\'', expected: expect.stringContaining('commas') }],
     ['LOG_LEVEL', 'verbose', { given: "'verbose'", expected: "one of 'debug', 'info', 'warn'" }],
   ])('%s=%s is refused', (name, text, problem) => {
-    expect(withEnvironment({ [name]: text }).problems).toEqual([expect.objectContaining({ path: name, ...problem })])
+    const resolved = withEnvironment({ [name]: text })
+    expect(resolved.problems).toEqual([expect.objectContaining({ path: name, ...problem })])
+    // Nothing half-right may be used by mistake.
+    const isOfTask = /_(SCHEDULE|TIMEOUT)$/.test(name)
+    const values = isOfTask ? resolved.taskOptions : name.includes('RETENTION') ? resolved.sections : resolved.program
+    expect(values).toEqual({})
   })
 
   it('names the entry of a list', () => {
