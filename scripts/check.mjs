@@ -39,7 +39,7 @@ const checks = {
       await capture(bin('tsc'), ['-p', 'scripts'], { env })
     },
   },
-  lint: { about: 'ESLint', run: () => capture(bin('eslint'), ['--max-warnings=0', '.'], { env }) },
+  lint: { about: 'ESLint', run: () => capture(bin('turbo'), ['run', 'lint', '--output-logs=errors-only'], { env }) },
   unused: {
     about: 'unused files, exports and dependencies (knip)',
     run: () => capture(bin('knip'), ['--no-progress'], { env }),

@@ -4,7 +4,14 @@
  */
 
 /** May call `Date.now()` and `new Date()` without argument. @type {string[]} */
-export const clockOwners = []
+export const clockOwners = [
+  // Holds this machine's clock against the database's.
+  'packages/database/src/probe.ts',
+]
 
 /** May read `process.env`. @type {string[]} */
-export const environmentOwners = ['packages/postgres-testing/src/environment.ts']
+export const environmentOwners = [
+  'packages/postgres-testing/src/environment.ts',
+  'apps/demo/src/environment.ts',
+  'apps/scheduler/src/host.ts',
+]

@@ -5,7 +5,7 @@ import { readWorkspace } from '../architecture/workspace.mjs'
 import { capture } from '../pnpm.mjs'
 
 /** Every package that is not private: `{ name, version, folder }`. */
-export function publicPackages(root) {
+function publicPackages(root) {
   return readWorkspace(root)
     .map(({ folder }) => ({ folder, manifest: JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')) }))
     .filter(({ manifest }) => manifest.private !== true)

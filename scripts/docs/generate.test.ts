@@ -36,11 +36,10 @@ describe('generate', () => {
   const files = generate(
     {
       program: {
-        programName: 'battlescope-scheduler',
-        programSections: [{ schema: z.object({ grace: z.number().default(3).describe('Time to stop in.') }) }],
+        name: 'battlescope-scheduler',
+        sections: [{ schema: z.object({ grace: z.number().default(3).describe('Time to stop in.') }) }],
         standardVariables: [{ name: 'OTEL_SDK_DISABLED', meaning: 'turns telemetry off' }],
         builtInTasks: [task],
-        commandNames: ['run'],
       },
       help: new Map([
         ['', 'battlescope-scheduler <command>  '],

@@ -1,22 +1,21 @@
 /** Where the documentation's data comes from: the source itself, imported. */
+import { execFile } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import type { Section } from '../../packages/scheduler-core/src/configuration/index.js'
 import { isTask, type AnyTask } from '../../packages/scheduler-core/src/index.js'
 
-/** What `apps/scheduler/src/reference.ts` exports. */
-export interface ProgramReference {
+const execute = promisify(execFile)
+
+export interface Program {
   /** Name as typed. */
-  readonly programName: string
-  /** The program's own options, those without a section name first. */
-  readonly programSections: readonly Section[]
+  readonly name: string
+  readonly sections: readonly Section[]
+  readonly builtInTasks: readonly AnyTask[]
   /** Variables that are read but are no options, such as OpenTelemetry's. */
   readonly standardVariables: readonly { readonly name: string; readonly meaning: string }[]
-  readonly builtInTasks: readonly AnyTask[]
-  readonly commandNames: readonly string[]
-  /** What `--help` prints, of the program or of one command. */
-  helpText(command?: string): Promise<string>
 }
 
 export interface TaskPackage {
@@ -26,17 +25,48 @@ export interface TaskPackage {
 }
 
 export interface Sources {
-  readonly program: Omit<ProgramReference, 'helpText'>
-  /** Of the program (key '') and of each command. */
+  readonly program: Program
+  /** What `--help` prints, by command; of the program itself under ''. */
   readonly help: ReadonlyMap<string, string>
   readonly taskPackages: readonly TaskPackage[]
 }
 
 export async function readSources(root: string): Promise<Sources> {
-  const program = await load<ProgramReference>(root, 'apps/scheduler/src/reference.ts')
-  const help = new Map([['', await program.helpText()]])
-  for (const name of program.commandNames) help.set(name, await program.helpText(name))
-  return { program, help, taskPackages: await readTaskPackages(root) }
+  const { programSection } = await load<{ programSection: Section }>(
+    root,
+    'apps/scheduler/src/configuration/program-options.ts',
+  )
+  const { builtInTasks } = await load<{ builtInTasks: readonly AnyTask[] }>(
+    root,
+    'apps/scheduler/src/built-in-tasks.ts',
+  )
+  const program = { name: 'battlescope-scheduler', sections: [programSection], builtInTasks, standardVariables: [] }
+  return { program, help: await readHelp(root, program.name), taskPackages: await readTaskPackages(root) }
+}
+
+/** Asks the program itself, from its source: what is documented is what it prints. */
+async function readHelp(root: string, name: string): Promise<ReadonlyMap<string, string>> {
+  const start = `
+    import { main } from ${JSON.stringify(pathToFileURL(join(root, 'apps/scheduler/src/main.ts')).href)}
+    await main({
+      argv: process.argv.slice(1),
+      appFolder: ${JSON.stringify(join(root, 'apps/scheduler'))},
+      importModule: (url) => import(url),
+      takeOverSignals: () => undefined,
+    })`
+  const ask = async (...args: string[]) => {
+    const options = ['--conditions=@battlescope/source', '--import', 'tsx', '--input-type=module', '-e', start, '--']
+    // Nothing of this machine may show in what is documented.
+    const env = { PATH: process.env['PATH'], COLUMNS: '100', NO_COLOR: '1' }
+    const { stdout } = await execute(process.execPath, [...options, ...args, '--help'], { cwd: root, env })
+    return stdout
+  }
+  const help = new Map([['', await ask()]])
+  const commands = [...(help.get('') ?? '').matchAll(new RegExp(`^ +(?:${name} )?([a-z]+)(?= |$)`, 'gm'))].map(
+    ([, command]) => command ?? '',
+  )
+  for (const command of new Set(commands)) help.set(command, await ask(command))
+  return help
 }
 
 async function readTaskPackages(root: string): Promise<TaskPackage[]> {

@@ -1,5 +1,5 @@
 /** Why there is no connection, in words for whoever has to mend it. Judged by codes alone: texts are localised. */
-import { codeOf, DatabaseError } from './database-error.js'
+import { codeOf, DatabaseError, isSqlState } from './database-error.js'
 
 export type ConnectionProblemKind =
   | 'connection-string'
@@ -173,12 +173,20 @@ function findKnown(code: string | undefined): Known | undefined {
   return /^(ERR_SSL_|ERR_TLS_|ERR_OSSL_|CERT_|UNABLE_TO_|HOSTNAME_MISMATCH)/.test(code) ? tls : undefined
 }
 
-/** What kind of failure to connect this is, and what to do about it. */
+/**
+ * What kind of failure to connect this is, and what to do about it. An SQLSTATE counts only in an error of this package: `42501` from a
+ * statement is a missing grant on a table, and no problem of the connection, so it is of the kind `other`.
+ */
 export function connectionProblem(error: unknown): ConnectionProblem {
-  const known = findKnown(codeOf(error))
+  const code = codeOf(error)
+  const known = isSqlState(code) && !(error instanceof DatabaseError) ? undefined : findKnown(code)
   const message = error instanceof Error && error.message !== '' ? error.message : (known?.words ?? String(error))
   if (known === undefined)
-    return { kind: 'other', message, hint: (error as DatabaseError).hint ?? 'the log of the server may say more' }
+    return {
+      kind: 'other',
+      message,
+      hint: (error as Partial<DatabaseError> | undefined)?.hint ?? 'the log of the server may say more',
+    }
   return { kind: known.kind, message, hint: known.hint }
 }
 

@@ -71,8 +71,9 @@ export function parseConnectionString(given: string): ConnectionTarget {
   if (/\s/.test(text)) problems.push('it contains white space')
   const at = authority.lastIndexOf('@')
   // Past a stray '@' or '/' everything is guesswork, and a guess could print a piece of the password.
-  const torn = authority.indexOf('@') !== at || (at === -1 && path.includes('@'))
-  if (torn) problems.push(`user, password and host cannot be told apart: ${encodeHint}`)
+  const torn = afterScheme.split('@').length > 2 || (at === -1 && afterScheme.includes('@'))
+  if (torn)
+    problems.push(`user, password and host cannot be told apart, because only one '@' may stand in it: ${encodeHint}`)
   const credentials = at === -1 ? '' : authority.slice(0, at)
   const colon = credentials.indexOf(':')
   const user = decode(colon === -1 ? credentials : credentials.slice(0, colon), 'user')

@@ -1,79 +1,14 @@
-import type { Kysely } from 'kysely'
 import { ConnectionPool } from './connection-pool.js'
 import { parseConnectionString, type ConnectionTarget } from './connection-string.js'
+import type { ConnectionsOptions, DatabaseConnections, UnitOfWork } from './contract.js'
 import { createConnector, type Connector } from './connector.js'
 import { copyFrom, copyTo } from './copy-streams.js'
 import { codeOf, DatabaseError } from './database-error.js'
-import type { Notice, PgConnection, StatementReport } from './pg-connection.js'
-import { probeConnection, type ServerFacts } from './probe.js'
+import type { PgConnection } from './pg-connection.js'
+import { probeConnection } from './probe.js'
 import { assertInTransaction, assertRead } from './statement-guard.js'
 import { createReader, createSession } from './unit-of-work-driver.js'
-import { inTransaction, settingsOf, type UnitOfWork } from './unit-of-work.js'
-
-export interface ConnectionsOptions {
-  /** Where everything goes that needs no session: a pooler in transaction mode will do. */
-  readonly url: string
-  /** A session-capable connection. Default: `url`, if it proves to be direct. */
-  readonly directUrl?: string
-  /** What `pg_stat_activity` shows, at most 63 bytes; `application_name` in the connection string takes its place. */
-  readonly applicationName: string
-  /** Connections at the same time, direct ones not counted. Default: 3. */
-  readonly maxConnections?: number
-  /** Milliseconds; `connect_timeout` in the connection string takes its place. Default: 10 000. */
-  readonly connectTimeoutMs?: number
-  /** Called after each statement, for traces. Must not throw. */
-  readonly onStatement?: (report: StatementReport) => void
-}
-
-/* eslint-disable @typescript-eslint/no-explicit-any -- one connection serves every task's tables; each caller names its own type */
-
-export interface TransactionSession {
-  readonly db: Kysely<any>
-  /** Notices and warnings of this transaction, in order. */
-  readonly notices: readonly Notice[]
-  /** COPY … FROM STDIN. */
-  copyFrom(statement: string, source: AsyncIterable<Uint8Array>): Promise<void>
-}
-
-export interface SnapshotSession {
-  readonly db: Kysely<any>
-  /** COPY (…) TO STDOUT. Leaving the loop early ends the snapshot. */
-  copyTo(statement: string): AsyncIterable<Uint8Array>
-}
-
-export interface DirectSession {
-  readonly db: Kysely<any>
-  readonly notices: readonly Notice[]
-  readonly backendPid: number
-}
-
-/** Access to one database, in units of work. Connections are made when they are needed. */
-export interface DatabaseConnections {
-  /** Where the connection string leads. */
-  readonly target: Pick<ConnectionTarget, 'host' | 'port' | 'user' | 'database' | 'ignoredParameters'>
-  /**
-   * Each statement is a READ ONLY transaction of its own; `.transaction()` makes several statements one, READ ONLY too.
-   * @throws DatabaseError `not-a-read` for what is no plain read, before it is sent
-   */
-  reader(unit: UnitOfWork): Kysely<any>
-  /** REPEATABLE READ, READ ONLY. */
-  snapshot<T>(unit: UnitOfWork, read: (session: SnapshotSession) => Promise<T>): Promise<T>
-  /**
-   * READ COMMITTED, writable: the whole of `work` is one transaction, committed when `work` resolves and nobody aborted.
-   * @throws DatabaseError `transaction-aborted` when a failed statement was swallowed by `work`, `commit-unknown` when the answer to COMMIT
-   * was lost, `not-in-transaction` for statements that would end or outlive the transaction; the signal's reason when aborted
-   */
-  transaction<T>(unit: UnitOfWork, work: (session: TransactionSession) => Promise<T>): Promise<T>
-  /**
-   * A session of its own on the direct connection, closed afterwards. `ticket` ends its application name.
-   * @throws DatabaseError `no-direct-connection` when the connection goes through a pooler
-   */
-  direct<T>(unit: UnitOfWork & { readonly ticket: string }, work: (session: DirectSession) => Promise<T>): Promise<T>
-  /** Asks the server what it is, in one round trip. @throws what connecting throws: see `connectionProblem` */
-  probe(options?: { readonly signal?: AbortSignal }): Promise<ServerFacts>
-  /** Ends every connection, after a little patience with those in use. Never hangs, never throws. */
-  close(): Promise<void>
-}
+import { inTransaction, settingsOf } from './unit-of-work.js'
 
 const defaultMaxConnections = 3
 const defaultConnectTimeoutMs = 10_000

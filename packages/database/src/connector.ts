@@ -3,8 +3,9 @@ import type { Socket } from 'node:net'
 import pg from 'pg'
 import type { ConnectionTarget } from './connection-string.js'
 import { makeConnectError } from './connection-problem.js'
+import type { StatementReport } from './contract.js'
 import { codeOf, DatabaseError } from './database-error.js'
-import { PgConnection, type StatementReport } from './pg-connection.js'
+import { PgConnection } from './pg-connection.js'
 import { planTlsAttempts, type TlsAttempt } from './tls.js'
 
 export interface ConnectorOptions {

@@ -3,10 +3,11 @@ import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Submittable } from 'pg'
+import type { UnitOfWork } from './contract.js'
 import { DatabaseError } from './database-error.js'
 import type { PgConnection } from './pg-connection.js'
 import { assertCopy } from './statement-guard.js'
-import { limitsOf, type UnitOfWork } from './unit-of-work.js'
+import { limitsOf } from './unit-of-work.js'
 
 /** The statement's timeout ends a COPY, too, so the margin on top of it is the client's limit for the whole of it. */
 export async function copyFrom(

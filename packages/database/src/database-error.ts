@@ -18,6 +18,7 @@ export type DatabaseErrorCode =
   | 'no-direct-connection'
   | 'connection-string'
   | 'identifier'
+  | 'not-supported'
 
 export class DatabaseError extends Error {
   override readonly name: string = 'DatabaseError'

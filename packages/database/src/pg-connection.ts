@@ -6,20 +6,8 @@ import type { Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import pg from 'pg'
 import { sendCancelRequest, type CancelTarget } from './cancel-request.js'
+import type { Notice, StatementReport } from './contract.js'
 import { codeOf, DatabaseError } from './database-error.js'
-
-export interface Notice {
-  /** SQLSTATE: class 00 is information, 01 a warning. */
-  readonly code: string
-  readonly message: string
-}
-
-/** One statement that the server has answered, or failed to; for traces. Parameters are never part of it. */
-export interface StatementReport {
-  readonly text: string
-  readonly durationMs: number
-  readonly error?: unknown
-}
 
 export interface Statement {
   readonly text: string

@@ -1,27 +1,6 @@
 /** What kind of server this is, and whether a pooler stands before it. The only file here that reads the process's own clock. */
+import type { ServerFacts } from './contract.js'
 import type { PgConnection } from './pg-connection.js'
-
-export interface ServerFacts {
-  /** `server_version_num`, for example 150018. */
-  readonly versionNum: number
-  readonly version: string
-  /** A standby: it cannot be written to. */
-  readonly inRecovery: boolean
-  /** No pooler in between: the process id of the connection is the server's own. */
-  readonly direct: boolean
-  readonly backendPid: number
-  /** Database time. */
-  readonly now: Date
-  /** Milliseconds by which the database's clock is ahead of ours; half of the round trip is taken off. */
-  readonly clockSkewMs: number
-  readonly currentUser: string
-  readonly superuser: boolean
-  readonly database: string
-  /** Where the connection string leads. */
-  readonly host: string
-  readonly port: number
-  readonly encrypted: boolean
-}
 
 interface ProbeRow {
   readonly versionNum: number

@@ -38,7 +38,7 @@ const effectPatterns = [
   /^pg_(reload_conf|rotate_logfile(_old)?)$/,
   /^pg_(switch_wal|create_restore_point|wal_replay_(pause|resume)|sync_replication_slots)$/,
   /^pg_(start|stop)_backup$|^pg_backup_(start|stop)$/,
-  /^pg_logical_(emit_message|slot_get_.*)$/,
+  /^pg_logical_(emit_message|slot_.*)$/,
   /^pg_((create|copy)_(logical|physical)_replication_slot|drop_replication_slot|replication_slot_advance)$/,
   /^pg_replication_origin_(advance|create|drop|session_reset|session_setup|xact_reset|xact_setup)$/,
   /^pg_stat_(reset.*|statements_reset|force_next_flush)$/,
@@ -135,9 +135,9 @@ function split(sql: string, refuse: (reason: string) => never): readonly (readon
 function openingKeyword(tokens: readonly SqlToken[]): { readonly keyword: string; readonly rest: readonly SqlToken[] } {
   const start = tokens.findIndex(({ kind, text }) => kind !== 'symbol' || text !== '(')
   const first = tokens[start]
-  return first?.kind === 'word'
-    ? { keyword: first.text, rest: tokens.slice(start + 1) }
-    : { keyword: first?.text ?? '(', rest: tokens.slice(start + 1) }
+  // What is no word (a quoted name, a literal) must not pass for a keyword.
+  const keyword = first?.kind === 'word' ? first.text : `'${first?.text ?? '('}'`
+  return { keyword, rest: tokens.slice(start + 1) }
 }
 
 function assertExplain(tokens: readonly SqlToken[], refuse: (reason: string) => never): void {

@@ -11,18 +11,11 @@ import {
   type TransactionSettings,
 } from 'kysely'
 import type { ConnectionPool } from './connection-pool.js'
+import type { UnitOfWork } from './contract.js'
 import { DatabaseError } from './database-error.js'
 import type { PgConnection, Statement } from './pg-connection.js'
 import { assertRead } from './statement-guard.js'
-import {
-  begin,
-  commit,
-  inTransaction,
-  limitsOf,
-  rollback,
-  type TransactionKind,
-  type UnitOfWork,
-} from './unit-of-work.js'
+import { begin, commit, inTransaction, limitsOf, rollback, type TransactionKind } from './unit-of-work.js'
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- one connection serves every task's tables; each caller names its own type */
 
@@ -56,7 +49,7 @@ async function execute<R>(
 }
 
 function refuseStream(): never {
-  throw new DatabaseError('session-ended', 'streaming a query is not supported', {
+  throw new DatabaseError('not-supported', 'streaming a query is not supported', {
     hint: 'read pages by key, or COPY … TO STDOUT in a snapshot',
   })
 }

@@ -2,17 +2,9 @@
  * One transaction on a pooled connection, with its limits set by SET LOCAL: a session SET would leak to the pooler's next client, and
  * startup parameters are refused by it.
  */
+import type { UnitOfWork } from './contract.js'
 import { codeOf, DatabaseError, isSqlState } from './database-error.js'
 import type { PgConnection } from './pg-connection.js'
-
-export interface UnitOfWork {
-  /** Aborting cancels the running statement on the server and rolls back. */
-  readonly signal?: AbortSignal
-  /** Milliseconds for one statement, set with SET LOCAL. */
-  readonly statementTimeoutMs: number
-  /** Milliseconds that one statement may wait for a lock, set with SET LOCAL. Default: 2000. */
-  readonly lockTimeoutMs?: number
-}
 
 const defaultLockTimeoutMs = 2_000
 /** How much longer than the server we wait for its answer. */

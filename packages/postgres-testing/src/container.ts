@@ -34,11 +34,16 @@ function ask(daemon: Daemon, method: string, path: string, timeoutMs: number): P
 }
 
 /** Whether a container of this major could be started here and now. */
-export async function containerAvailable(major: Major, host = dockerHost(), pullWithinMs = pullTimeoutMs): Promise<boolean> {
+export async function containerAvailable(
+  major: Major,
+  host = dockerHost(),
+  pullWithinMs = pullTimeoutMs,
+): Promise<boolean> {
   const daemon = parseDockerHost(host)
   if (daemon === undefined || (await ask(daemon, 'GET', '/_ping', answerTimeoutMs)) !== 200) return false
   const image = imageOfMajor[major]
-  const present = async (): Promise<boolean> => (await ask(daemon, 'GET', `/images/${image}/json`, answerTimeoutMs)) === 200
+  const present = async (): Promise<boolean> =>
+    (await ask(daemon, 'GET', `/images/${image}/json`, answerTimeoutMs)) === 200
   if (await present()) return true
   const [name, tag] = image.split(':')
   await ask(daemon, 'POST', `/images/create?fromImage=${name}&tag=${tag}`, pullWithinMs)

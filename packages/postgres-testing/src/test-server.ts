@@ -34,7 +34,8 @@ export async function startPostgres(options: TestServerOptions & { readonly majo
     for (const url of givenServerUrls(major)) {
       const actual = await selectMajor(url)
       // Whoever names no major takes what is given.
-      if (options.major === undefined || actual === major) return { url, major: actual, source: 'given', stop: async () => undefined }
+      if (options.major === undefined || actual === major)
+        return { url, major: actual, source: 'given', stop: async () => undefined }
     }
   }
   if (containersWanted() && (await containerAvailable(major))) return startContainer(major, options)
@@ -49,7 +50,10 @@ async function selectMajor(url: string): Promise<number> {
     const { rows } = await client.query<{ num: number }>(`select current_setting('server_version_num')::int as num`)
     return Math.floor((rows[0]?.num ?? 0) / 10_000)
   } catch (cause) {
-    throw new Error('the server of TEST_DATABASE_URL does not answer; correct the variable, or unset it to get a throw-away server', { cause })
+    throw new Error(
+      'the server of TEST_DATABASE_URL does not answer; correct the variable, or unset it to get a throw-away server',
+      { cause },
+    )
   } finally {
     await client.end().catch(() => undefined)
   }

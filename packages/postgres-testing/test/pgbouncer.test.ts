@@ -13,7 +13,10 @@ describe.skipIf(!installed)('startPgBouncer (skipped without PgBouncer: apt-get 
     const pids: unknown[] = []
     for (const client of clients) {
       await client.connect()
-      pids.push((await client.query('select pg_backend_pid() as pid, current_user as user, current_database() as database')).rows[0])
+      pids.push(
+        (await client.query('select pg_backend_pid() as pid, current_user as user, current_database() as database'))
+          .rows[0],
+      )
     }
     expect(pids[0]).toEqual(pids[1])
     expect(pids[0]).toMatchObject({ user: role.name, database: database.name })

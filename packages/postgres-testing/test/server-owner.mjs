@@ -4,7 +4,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const vite = createRequire(createRequire(import.meta.url).resolve('vitest/package.json')).resolve('vite')
 const { runnerImport } = await import(pathToFileURL(vite).href)
-const { module } = await runnerImport(fileURLToPath(new URL('../src/embedded.ts', import.meta.url)), { configFile: false })
+const { module } = await runnerImport(fileURLToPath(new URL('../src/embedded.ts', import.meta.url)), {
+  configFile: false,
+})
 const { pid, dataDir } = await module.startEmbedded(15, {})
 console.log(JSON.stringify({ pid, dataDir }))
 setInterval(() => undefined, 1000)

@@ -2,7 +2,10 @@ import pg from 'pg'
 import { describe, expect, it } from 'vitest'
 import { createTestDatabase, createTestRole, leakCheck, listOpenConnections, sharedServer } from '../src/index.js'
 
-const template = { name: 'numbers', build: 'create table numbers (n int primary key); insert into numbers select generate_series(1, 3)' }
+const template = {
+  name: 'numbers',
+  build: 'create table numbers (n int primary key); insert into numbers select generate_series(1, 3)',
+}
 
 describe('createTestDatabase', () => {
   it('clones a template, and what one clone changes stays there', async () => {
@@ -49,13 +52,16 @@ describe('createTestDatabase', () => {
   it('drops database and roles although connections are open', async () => {
     const server = await sharedServer()
     const database = await createTestDatabase()
-    const role = await createTestRole(database, { grants: 'create schema own authorization $role; grant create on schema public to $role' })
+    const role = await createTestRole(database, {
+      grants: 'create schema own authorization $role; grant create on schema public to $role',
+    })
     const client = new pg.Client({ connectionString: role.url })
     client.on('error', () => undefined)
     await client.connect()
-    const { rows } = await client.query('create table own.mine (); select current_user as user').then((results) =>
-      // pg answers several statements with a list of results
-      (results as unknown as pg.QueryResult[])[1]!,
+    const { rows } = await client.query('create table own.mine (); select current_user as user').then(
+      (results) =>
+        // pg answers several statements with a list of results
+        (results as unknown as pg.QueryResult[])[1]!,
     )
     expect(rows).toEqual([{ user: role.name }])
     await database.drop()
@@ -93,7 +99,9 @@ describe('leakCheck', () => {
     const client = new pg.Client({ connectionString: database.url, application_name: 'leaky' })
     await client.connect()
     await client.query('select 42 as leaked')
-    await expect(leakCheck(database.url, 0)).rejects.toThrow(/1 connection\(s\) left open:\n {2}pid \d+ 'leaky' idle: select 42 as leaked/)
+    await expect(leakCheck(database.url, 0)).rejects.toThrow(
+      /1 connection\(s\) left open:\n {2}pid \d+ 'leaky' idle: select 42 as leaked/,
+    )
     expect(await listOpenConnections(database.url, 0)).toMatchObject([{ applicationName: 'leaky', state: 'idle' }])
     const closing = leakCheck(database.url)
     await client.end()

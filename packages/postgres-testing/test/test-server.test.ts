@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { access } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import { dirname } from 'node:path'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,7 +12,9 @@ import pg from 'pg'
 import { describe, expect, it } from 'vitest'
 import { containerAvailable, parseDockerHost } from '../src/container.js'
 import { startEmbedded } from '../src/embedded.js'
+import { startGuarded } from '../src/guarded-process.js'
 import { sharedServer, startPostgres } from '../src/index.js'
+import { makeServerFolder, placeBinaries, selectUnprivilegedUser } from '../src/server-folder.js'
 
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
@@ -80,6 +83,30 @@ describe('an embedded server', () => {
     while (running(pid) || (await exists(dirname(dataDir)))) await sleep(20)
     expect(await exists(dataDir)).toBe(false)
   })
+})
+
+describe('placeBinaries', () => {
+  it.skipIf(process.getuid?.() !== 0)(
+    'copies what another user could not reach, as that user (skipped unless root)',
+    async () => {
+      const user = await selectUnprivilegedUser()
+      const hidden = await mkdtemp(join(tmpdir(), 'hidden-'))
+      await mkdir(join(hidden, 'native', 'bin'), { recursive: true })
+      await writeFile(join(hidden, 'native', 'bin', 'postgres'), 'binary', { mode: 0o755 })
+      const folder = await makeServerFolder('postgres-testing-', user)
+      const placed = await placeBinaries(join(hidden, 'native'), folder, user)
+      expect(placed.folder).toBe(join(folder, 'native'))
+      const guarded = startGuarded({ folder, stopSignal: 'TERM', command: ['sleep', '1000'], ...(user && { user }) })
+      await placed.bring()
+      const copied = await stat(join(placed.folder, 'bin', 'postgres'))
+      expect({ uid: copied.uid, mode: copied.mode & 0o777 }).toEqual({ uid: user?.uid, mode: 0o755 })
+      // Ended before it began: the folder goes all the same.
+      await guarded.stop()
+      expect(await exists(folder)).toBe(false)
+      expect((await placeBinaries('/usr/bin', folder, user)).folder).toBe('/usr/bin')
+      await rm(hidden, { recursive: true })
+    },
+  )
 })
 
 describe('startPostgres', () => {

@@ -5,14 +5,16 @@ import { classifyFailure, errorTable, exitCodes, messageOf, SchedulerError } fro
 
 const sources = ['src', '../../apps/scheduler/src'].flatMap((folder) =>
   readdirSync(join(import.meta.dirname, '..', folder), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts') && file !== "errors.ts")
+    .filter((file) => file.endsWith('.ts') && file !== 'errors.ts')
     .map((file) => readFileSync(join(import.meta.dirname, '..', folder, file), 'utf8')),
 )
 
 describe('the error table', () => {
   it('has a row for every code that the sources raise, and no row that none raises', () => {
     const raised = new Set(
-      sources.flatMap((text) => [...text.matchAll(/new (?:SchedulerError|RunAborted|UsageError)\(\s*'([a-z-]+)'/g)].map((match) => match[1])),
+      sources.flatMap((text) =>
+        [...text.matchAll(/new (?:SchedulerError|RunAborted|UsageError)\(\s*'([a-z-]+)'/g)].map((match) => match[1]),
+      ),
     )
     raised.add('lost-claim')
     const known = new Set(Object.keys(errorTable))

@@ -24,16 +24,24 @@ describe('migrate', () => {
 
   it('lives in a schema of any name', async () => {
     await migrate(connections, 'Odd "name".x')
-    expect(await database.query(`SELECT schema_version FROM "Odd ""name"".x".meta`)).toEqual([{ schema_version: schemaVersion }])
+    expect(await database.query(`SELECT schema_version FROM "Odd ""name"".x".meta`)).toEqual([
+      { schema_version: schemaVersion },
+    ])
   })
 
   it('updates an older schema step by step, and keeps its rows', async () => {
     await migrate(connections, 'scheduler')
     await database.query(`INSERT INTO scheduler.task (name) VALUES ('kept')`)
     const newer = [...migrations, 'ALTER TABLE {schema}.task ADD COLUMN extra int DEFAULT 3']
-    expect(await migrate(connections, 'scheduler', { migrations: newer })).toEqual({ from: schemaVersion, to: schemaVersion + 1 })
+    expect(await migrate(connections, 'scheduler', { migrations: newer })).toEqual({
+      from: schemaVersion,
+      to: schemaVersion + 1,
+    })
     expect(await database.query('SELECT name, extra FROM scheduler.task')).toEqual([{ name: 'kept', extra: 3 }])
-    expect(await migrate(connections, 'scheduler', { migrations: newer })).toEqual({ from: schemaVersion + 1, to: schemaVersion + 1 })
+    expect(await migrate(connections, 'scheduler', { migrations: newer })).toEqual({
+      from: schemaVersion + 1,
+      to: schemaVersion + 1,
+    })
   })
 
   it('refuses a schema that a newer version made', async () => {
@@ -42,7 +50,11 @@ describe('migrate', () => {
   })
 
   it('leaves nothing of a step that fails', async () => {
-    await expect(migrate(connections, 'scheduler', { migrations: [...migrations, 'CREATE TABLE {schema}.half (id int); SELECT 1/0'] })).rejects.toMatchObject({ code: '22012' })
+    await expect(
+      migrate(connections, 'scheduler', {
+        migrations: [...migrations, 'CREATE TABLE {schema}.half (id int); SELECT 1/0'],
+      }),
+    ).rejects.toMatchObject({ code: '22012' })
     expect(await database.query(`SELECT 1 FROM pg_namespace WHERE nspname = 'scheduler'`)).toEqual([])
   })
 

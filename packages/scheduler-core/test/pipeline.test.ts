@@ -15,7 +15,13 @@ const one = <T>(rows: T[]): T | undefined => rows[0]
 
 describe('a run', () => {
   it('runs what is due, records it, and finishes its slot', async () => {
-    const task = entry({ schedule: hourly, run: async (context) => { await writeNote(context, 'first'); return { outcome: 'succeeded' } } })
+    const task = entry({
+      schedule: hourly,
+      run: async (context) => {
+        await writeNote(context, 'first')
+        return { outcome: 'succeeded' }
+      },
+    })
     const report = await run(world, [task])
     expect(report.exitCode).toBe(0)
     expect(report.tasks[0]?.run).toMatchObject({ outcome: 'succeeded', attempts: 1, lostClaim: false })
@@ -23,7 +29,9 @@ describe('a run', () => {
     const again = await run(world, [task])
     expect(again.tasks[0]).toMatchObject({ run: undefined, code: 'not-yet' })
     expect(await notes(world)).toEqual(['first'])
-    expect(one(await world.database.query(`SELECT outcome, slot_id, action_count, error_code FROM scheduler.task_run`))).toMatchObject({
+    expect(
+      one(await world.database.query(`SELECT outcome, slot_id, action_count, error_code FROM scheduler.task_run`)),
+    ).toMatchObject({
       outcome: 'succeeded',
       action_count: 1,
       error_code: null,
@@ -34,7 +42,10 @@ describe('a run', () => {
       result: 'succeeded',
       row_count: '1',
     })
-    expect(await world.database.query(`SELECT exit_code FROM scheduler.run ORDER BY started_at`)).toEqual([{ exit_code: 0 }, { exit_code: 0 }])
+    expect(await world.database.query(`SELECT exit_code FROM scheduler.run ORDER BY started_at`)).toEqual([
+      { exit_code: 0 },
+      { exit_code: 0 },
+    ])
   })
 
   it('makes the schema at the first run, on a bare database', async () => {
@@ -60,7 +71,10 @@ describe('a run', () => {
         const cursor = (await context.checkpoint.load()) ?? { done: 0 }
         seen.push([context.slot.id, cursor.done])
         await context.act({ kind: 'write', target: 'public.effect' }, async ({ db, saveCheckpoint }) => {
-          await db.insertInto('public.effect').values({ note: `part ${cursor.done}` }).execute()
+          await db
+            .insertInto('public.effect')
+            .values({ note: `part ${cursor.done}` })
+            .execute()
           await saveCheckpoint({ done: cursor.done + 1 })
         })
         return cursor.done < 1 ? { outcome: 'partial', remaining: 1 } : { outcome: 'succeeded' }
@@ -70,7 +84,10 @@ describe('a run', () => {
     expect((await run(world, [task])).tasks[0]?.run).toMatchObject({ outcome: 'succeeded' })
     expect((await run(world, [task])).tasks[0]?.code).toBe('not-yet')
     const slot = (seen[0] as unknown[])[0]
-    expect(seen).toEqual([[slot, 0], [slot, 1]])
+    expect(seen).toEqual([
+      [slot, 0],
+      [slot, 1],
+    ])
     expect(await notes(world)).toEqual(['part 0', 'part 1'])
   })
 
@@ -95,8 +112,18 @@ describe('a run', () => {
 
   it('does not let one failing task stop the others, and goes on with it in the next run', async () => {
     let fails = true
-    const bad = entry({ name: 'bad', schedule: hourly, run: () => (fails ? Promise.reject(new Error('broken')) : Promise.resolve({ outcome: 'succeeded' })) })
-    const good = entry({ name: 'good', run: async (context) => { await writeNote(context, 'good'); return { outcome: 'succeeded' } } })
+    const bad = entry({
+      name: 'bad',
+      schedule: hourly,
+      run: () => (fails ? Promise.reject(new Error('broken')) : Promise.resolve({ outcome: 'succeeded' })),
+    })
+    const good = entry({
+      name: 'good',
+      run: async (context) => {
+        await writeNote(context, 'good')
+        return { outcome: 'succeeded' }
+      },
+    })
     const report = await run(world, [bad, good])
     expect(report.exitCode).toBe(1)
     expect(await notes(world)).toEqual(['good'])
@@ -108,7 +135,9 @@ describe('a run', () => {
 
   it('backs off after the second failure in a row, up to an hour, and forgets it after a success', async () => {
     let fails = true
-    const task = entry({ run: () => (fails ? Promise.reject(new Error('broken')) : Promise.resolve({ outcome: 'succeeded' })) })
+    const task = entry({
+      run: () => (fails ? Promise.reject(new Error('broken')) : Promise.resolve({ outcome: 'succeeded' })),
+    })
     await run(world, [task])
     expect((await run(world, [task])).tasks[0]?.run?.outcome).toBe('failed')
     const held = await run(world, [task])
@@ -118,14 +147,19 @@ describe('a run', () => {
     for (let failure = 3; failure <= 8; failure += 1) {
       await world.database.query(`UPDATE scheduler.task SET retry_at = now() - interval '1 second'`)
       await run(world, [task])
-      const [row] = await world.database.query<{ seconds: number }>(`SELECT round(extract(epoch FROM retry_at - now()))::int AS seconds FROM scheduler.task`)
+      const [row] = await world.database.query<{ seconds: number }>(
+        `SELECT round(extract(epoch FROM retry_at - now()))::int AS seconds FROM scheduler.task`,
+      )
       delays.push(Math.round((row?.seconds ?? 0) / 60))
     }
     expect(delays).toEqual([10, 20, 40, 60, 60, 60])
     await world.database.query(`UPDATE scheduler.task SET retry_at = now()`)
     fails = false
     await run(world, [task])
-    expect(one(await world.database.query('SELECT consecutive_failures, retry_at FROM scheduler.task'))).toEqual({ consecutive_failures: 0, retry_at: null })
+    expect(one(await world.database.query('SELECT consecutive_failures, retry_at FROM scheduler.task'))).toEqual({
+      consecutive_failures: 0,
+      retry_at: null,
+    })
   })
 
   it('tries again inside the run what is transient by its SQLSTATE', async () => {
@@ -144,14 +178,29 @@ describe('a run', () => {
 
   it('does not try again what is permanent', async () => {
     let attempts = 0
-    const task = entry({ run: () => { attempts += 1; return Promise.reject(Object.assign(new Error('x'), { code: '23503' })) } })
-    expect((await run(world, [task])).tasks[0]?.run).toMatchObject({ outcome: 'failed', errorCode: '23503', attempts: 1 })
+    const task = entry({
+      run: () => {
+        attempts += 1
+        return Promise.reject(Object.assign(new Error('x'), { code: '23503' }))
+      },
+    })
+    expect((await run(world, [task])).tasks[0]?.run).toMatchObject({
+      outcome: 'failed',
+      errorCode: '23503',
+      attempts: 1,
+    })
     expect(attempts).toBe(1)
   })
 
   it('times out a task that never returns, and starts the next', async () => {
     const hangs = entry({ name: 'hangs', timeoutMs: 100, run: () => new Promise(() => undefined) })
-    const next = entry({ name: 'next', run: async (context) => { await writeNote(context, 'next'); return { outcome: 'succeeded' } } })
+    const next = entry({
+      name: 'next',
+      run: async (context) => {
+        await writeNote(context, 'next')
+        return { outcome: 'succeeded' }
+      },
+    })
     const report = await run(world, [hangs, next], { abortGraceMs: 50 })
     expect(report.tasks[0]?.run).toMatchObject({ outcome: 'timed-out', abandoned: true })
     expect(await notes(world)).toEqual(['next'])
@@ -169,21 +218,40 @@ describe('a run', () => {
       },
     })
     expect((await run(world, [task])).tasks[0]?.run).toMatchObject({ outcome: 'timed-out', abandoned: false })
-    expect(await world.database.query(`SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep%' AND state <> 'idle' AND pid <> pg_backend_pid()`)).toEqual([])
+    expect(
+      await world.database.query(
+        `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep%' AND state <> 'idle' AND pid <> pg_backend_pid()`,
+      ),
+    ).toEqual([])
   })
 
   it('lets nothing through a context whose run has ended', async () => {
     let late: (() => Promise<unknown>) | undefined
-    const task = entry({ run: (context) => { late = () => writeNote(context, 'late'); return Promise.resolve({ outcome: 'succeeded' }) } })
+    const task = entry({
+      run: (context) => {
+        late = () => writeNote(context, 'late')
+        return Promise.resolve({ outcome: 'succeeded' })
+      },
+    })
     await run(world, [task])
     await expect(late?.()).rejects.toMatchObject({ code: 'context-ended' })
     expect(await notes(world)).toEqual([])
   })
 
   it('refuses results that are none', async () => {
-    for (const result of [undefined, {}, { outcome: 'done' }, { outcome: 'skipped' }, { outcome: 'partial', remaining: -1 }, { outcome: 'succeeded', findings: [{}] }]) {
+    for (const result of [
+      undefined,
+      {},
+      { outcome: 'done' },
+      { outcome: 'skipped' },
+      { outcome: 'partial', remaining: -1 },
+      { outcome: 'succeeded', findings: [{}] },
+    ]) {
       const task = entry({ name: 'odd', run: () => Promise.resolve(result as never) })
-      expect((await run(world, [task], { force: true })).tasks[0]?.run).toMatchObject({ outcome: 'failed', errorCode: 'invalid-result' })
+      expect((await run(world, [task], { force: true })).tasks[0]?.run).toMatchObject({
+        outcome: 'failed',
+        errorCode: 'invalid-result',
+      })
       await new StateStore(world.connections, 'scheduler').resume('odd')
     }
   })
@@ -194,9 +262,17 @@ describe('a dry run', () => {
     const database = await createTestDatabase()
     const connections = openConnections({ url: database.url, applicationName: 'battlescope-scheduler' })
     try {
-      const task = entry({ run: async (context) => { await writeNote(context, 'never'); await context.checkpoint.save({ done: 1 }); return { outcome: 'succeeded' } } })
+      const task = entry({
+        run: async (context) => {
+          await writeNote(context, 'never')
+          await context.checkpoint.save({ done: 1 })
+          return { outcome: 'succeeded' }
+        },
+      })
       const report = await run({ database, connections, close: () => Promise.resolve() }, [task], { dryRun: true })
-      expect(report.tasks[0]?.run?.actions).toEqual([{ kind: 'write', target: 'public.effect', via: 'transaction', reason: 'never' }])
+      expect(report.tasks[0]?.run?.actions).toEqual([
+        { kind: 'write', target: 'public.effect', via: 'transaction', reason: 'never' },
+      ])
       expect(await database.query(`SELECT nspname FROM pg_namespace WHERE nspname = 'scheduler'`)).toEqual([])
     } finally {
       await connections.close()
@@ -221,7 +297,13 @@ describe('a dry run', () => {
 describe('stopping', () => {
   it('starts nothing new after the first signal, and lets the running task come to its border', async () => {
     const stop = new AbortController()
-    const first = entry({ name: 'a', run: (context) => { stop.abort('SIGTERM'); return Promise.resolve(context.budget.exhausted() ? { outcome: 'partial' } : { outcome: 'succeeded' }) } })
+    const first = entry({
+      name: 'a',
+      run: (context) => {
+        stop.abort('SIGTERM')
+        return Promise.resolve(context.budget.exhausted() ? { outcome: 'partial' } : { outcome: 'succeeded' })
+      },
+    })
     const second = entry({ name: 'b', run: () => Promise.resolve({ outcome: 'succeeded' }) })
     const report = await run(world, [first, second], { stop: stop.signal })
     expect(report.tasks[0]?.run?.outcome).toBe('partial')
@@ -245,7 +327,9 @@ describe('stopping', () => {
     const report = await run(world, [task], { hardStop: hardStop.signal })
     expect(report.tasks[0]?.run?.outcome).toBe('cancelled')
     expect(await notes(world)).toEqual([])
-    expect(one(await world.database.query('SELECT ticket, consecutive_failures, last_slot_at FROM scheduler.task'))).toEqual({
+    expect(
+      one(await world.database.query('SELECT ticket, consecutive_failures, last_slot_at FROM scheduler.task')),
+    ).toEqual({
       ticket: null,
       consecutive_failures: 0,
       last_slot_at: null,
@@ -253,7 +337,9 @@ describe('stopping', () => {
   })
 
   it('leaves alone what does not fit into the budget', async () => {
-    const report = await run(world, [entry({ run: () => Promise.resolve({ outcome: 'succeeded' }) })], { budgetMs: 100 })
+    const report = await run(world, [entry({ run: () => Promise.resolve({ outcome: 'succeeded' }) })], {
+      budgetMs: 100,
+    })
     expect(report.tasks[0]).toMatchObject({ run: undefined, code: 'no-budget' })
     expect(report.exitCode).toBe(0)
   })
@@ -263,7 +349,14 @@ describe('claims', () => {
   it('let exactly one of two runs have the task', async () => {
     const inside = signalOf()
     const leave = signalOf()
-    const task = entry({ schedule: hourly, run: async () => { inside.reach(); await leave.reached; return { outcome: 'succeeded' } } })
+    const task = entry({
+      schedule: hourly,
+      run: async () => {
+        inside.reach()
+        await leave.reached
+        return { outcome: 'succeeded' }
+      },
+    })
     const first = run(world, [task])
     await inside.reached
     const second = await run(world, [task])
@@ -290,7 +383,15 @@ describe('claims', () => {
     const first = run(world, [paused])
     await taken.reached
     await world.database.query(`UPDATE scheduler.claim SET expires_at = now() - interval '1 second'`)
-    const second = await run(world, [entry({ schedule: hourly, run: async (context) => { await writeNote(context, 'other'); return { outcome: 'succeeded' } } })])
+    const second = await run(world, [
+      entry({
+        schedule: hourly,
+        run: async (context) => {
+          await writeNote(context, 'other')
+          return { outcome: 'succeeded' }
+        },
+      }),
+    ])
     expect(second.tasks[0]?.run?.outcome).toBe('succeeded')
     goOn.reach()
     const lost = await first
@@ -329,7 +430,11 @@ describe('claims', () => {
 
   it('that expired count as failures, and pause a third-party task after five in a row', async () => {
     const store = new StateStore(world.connections, 'scheduler')
-    const plugin = entry({ name: 'plugin', origin: { kind: 'package', specifier: '@acme/plugin' }, run: () => Promise.resolve({ outcome: 'succeeded' }) })
+    const plugin = entry({
+      name: 'plugin',
+      origin: { kind: 'package', specifier: '@acme/plugin' },
+      run: () => Promise.resolve({ outcome: 'succeeded' }),
+    })
     await store.registerTasks([{ name: 'plugin', thirdParty: true }])
     for (let expiry = 1; expiry <= 5; expiry += 1) {
       const state = await store.readState()
@@ -366,8 +471,10 @@ describe('claims', () => {
       },
     })
     const running = run(world, [task], { graceMs: 0 })
-    for (let seen = false; !seen; ) {
-      const [row] = await world.database.query<{ renewed: boolean }>('SELECT bool_or(renewed_at > claimed_at) AS renewed FROM scheduler.claim')
+    for (let seen = false; !seen;) {
+      const [row] = await world.database.query<{ renewed: boolean }>(
+        'SELECT bool_or(renewed_at > claimed_at) AS renewed FROM scheduler.claim',
+      )
       seen = row?.renewed === true
     }
     renewed.reach()
@@ -400,8 +507,21 @@ describe('pause, resume and release', () => {
 describe('third-party tasks', () => {
   it('are loaded after the built-in ones were recorded', async () => {
     const order: string[] = []
-    const builtIn = entry({ name: 'built-in', run: () => { order.push('built-in'); return Promise.resolve({ outcome: 'succeeded' }) } })
-    const plugin = entry({ name: 'plugin', origin: { kind: 'package', specifier: 'p' }, run: () => { order.push('plugin'); return Promise.resolve({ outcome: 'succeeded' }) } })
+    const builtIn = entry({
+      name: 'built-in',
+      run: () => {
+        order.push('built-in')
+        return Promise.resolve({ outcome: 'succeeded' })
+      },
+    })
+    const plugin = entry({
+      name: 'plugin',
+      origin: { kind: 'package', specifier: 'p' },
+      run: () => {
+        order.push('plugin')
+        return Promise.resolve({ outcome: 'succeeded' })
+      },
+    })
     const report = await run(world, [builtIn], {
       loadThirdParty: async () => {
         order.push(`load, ${(await world.database.query('SELECT 1 FROM scheduler.task_run')).length} recorded`)
@@ -442,7 +562,12 @@ describe('totals and metrics', () => {
 
 describe('history', () => {
   it('is kept for its retention period, and each task keeps its newest run', async () => {
-    const task = entry({ run: async (context) => { await writeNote(context, 'x'); return { outcome: 'succeeded' } } })
+    const task = entry({
+      run: async (context) => {
+        await writeNote(context, 'x')
+        return { outcome: 'succeeded' }
+      },
+    })
     await run(world, [task])
     await run(world, [task])
     await world.database.query(`UPDATE scheduler.task_run SET finished_at = now() - interval '100 days'; `)

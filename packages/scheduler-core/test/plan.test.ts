@@ -69,8 +69,16 @@ describe('planRun', () => {
   })
 
   it('names slots by their planned time', () => {
-    const [decision] = plan([entry('cache', hourly)], [taskState('cache', { lastSlotAt: new Date('2026-11-24T00:00:00Z') })])
-    expect(decision).toMatchObject({ due: true, slotId: 'cache@2026-11-24T01:00:00Z', lateByMs: 65 * 60_000, revision: '7' })
+    const [decision] = plan(
+      [entry('cache', hourly)],
+      [taskState('cache', { lastSlotAt: new Date('2026-11-24T00:00:00Z') })],
+    )
+    expect(decision).toMatchObject({
+      due: true,
+      slotId: 'cache@2026-11-24T01:00:00Z',
+      lateByMs: 65 * 60_000,
+      revision: '7',
+    })
   })
 
   it.each([
@@ -79,7 +87,17 @@ describe('planRun', () => {
     [
       'claimed',
       everyRun,
-      { claim: { ticket: 't', runId: 'r', slotId: 's', holder: 'pod-1', claimedAt: minutesAgo(1), expiresAt: now, expired: false } },
+      {
+        claim: {
+          ticket: 't',
+          runId: 'r',
+          slotId: 's',
+          holder: 'pod-1',
+          claimedAt: minutesAgo(1),
+          expiresAt: now,
+          expired: false,
+        },
+      },
       {},
     ],
     ['back-off', hourly, { consecutiveFailures: 3, retryAt: new Date(now.getTime() + 1) }, {}],
@@ -94,25 +112,47 @@ describe('planRun', () => {
 
   it('lets --force ignore schedule, window and back-off, but neither pause nor claim', () => {
     const force = { force: true }
-    const notYet = taskState('task', { lastSlotAt: new Date('2026-11-24T02:00:00Z'), retryAt: new Date(now.getTime() + 1) })
+    const notYet = taskState('task', {
+      lastSlotAt: new Date('2026-11-24T02:00:00Z'),
+      retryAt: new Date(now.getTime() + 1),
+    })
     expect(plan([entry('task', hourly)], [notYet], force)[0]).toMatchObject({ due: true, reason: 'forced' })
     const paused = taskState('task', { paused: { at: now, until: undefined, reason: undefined } })
     expect(plan([entry('task', hourly)], [paused], force)[0]).toMatchObject({ due: false, code: 'paused' })
     const claim = { ticket: 't', runId: 'r', slotId: 's', holder: 'h', claimedAt: now, expiresAt: now, expired: false }
-    expect(plan([entry('task', hourly)], [taskState('task', { claim })], force)[0]).toMatchObject({ due: false, code: 'claimed' })
+    expect(plan([entry('task', hourly)], [taskState('task', { claim })], force)[0]).toMatchObject({
+      due: false,
+      code: 'claimed',
+    })
   })
 
   it('finishes no slot with a forced run beside the schedule, and the due one with a forced run in it', () => {
-    const [beside] = plan([entry('task', hourly)], [taskState('task', { lastSlotAt: new Date('2026-11-24T02:00:00Z') })], { force: true })
+    const [beside] = plan(
+      [entry('task', hourly)],
+      [taskState('task', { lastSlotAt: new Date('2026-11-24T02:00:00Z') })],
+      { force: true },
+    )
     if (beside?.due !== true) throw new Error('not due')
     expect(slotToFinish(beside, now)).toBeUndefined()
-    const [within] = plan([entry('task', hourly)], [taskState('task', { lastSlotAt: new Date('2026-11-24T01:00:00Z') })], { force: true })
+    const [within] = plan(
+      [entry('task', hourly)],
+      [taskState('task', { lastSlotAt: new Date('2026-11-24T01:00:00Z') })],
+      { force: true },
+    )
     if (within?.due !== true) throw new Error('not due')
     expect(slotToFinish(within, now)).toEqual(new Date('2026-11-24T02:00:00Z'))
   })
 
   it('treats an expired claim as none: the run that sees it frees it first', () => {
-    const claim = { ticket: 't', runId: 'r', slotId: 's', holder: 'h', claimedAt: minutesAgo(9), expiresAt: minutesAgo(8), expired: true }
+    const claim = {
+      ticket: 't',
+      runId: 'r',
+      slotId: 's',
+      holder: 'h',
+      claimedAt: minutesAgo(9),
+      expiresAt: minutesAgo(8),
+      expired: true,
+    }
     expect(plan([entry('task', everyRun)], [taskState('task', { claim })])[0]).toMatchObject({ due: true })
   })
 })

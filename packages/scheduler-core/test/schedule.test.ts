@@ -11,7 +11,11 @@ const hourMs = 3_600_000
 /** Every slot in a span, found the way the scheduler finds them: one after the other. */
 function slots(schedule: Exclude<Schedule, { kind: 'every-run' }>, from: string, to: string): string[] {
   const found: string[] = []
-  for (let slot = firstSlotAfter(schedule, at(from)); slot !== undefined && slot < at(to); slot = firstSlotAfter(schedule, slot)) {
+  for (
+    let slot = firstSlotAfter(schedule, at(from));
+    slot !== undefined && slot < at(to);
+    slot = firstSlotAfter(schedule, slot)
+  ) {
     found.push(slot.toISOString())
   }
   return found
@@ -29,22 +33,56 @@ describe('slots', () => {
   })
 
   it.each([
-    ['in the night that has no 02:30', '2026-03-28T12:00:00Z', '2026-03-30T12:00:00Z', ['2026-03-29T01:00:00.000Z', '2026-03-30T00:30:00.000Z']],
-    ['in the night that has 02:30 twice', '2026-10-24T12:00:00Z', '2026-10-26T12:00:00Z', ['2026-10-25T00:30:00.000Z', '2026-10-26T01:30:00.000Z']],
+    [
+      'in the night that has no 02:30',
+      '2026-03-28T12:00:00Z',
+      '2026-03-30T12:00:00Z',
+      ['2026-03-29T01:00:00.000Z', '2026-03-30T00:30:00.000Z'],
+    ],
+    [
+      'in the night that has 02:30 twice',
+      '2026-10-24T12:00:00Z',
+      '2026-10-26T12:00:00Z',
+      ['2026-10-25T00:30:00.000Z', '2026-10-26T01:30:00.000Z'],
+    ],
   ])('of a local time happen once %s', (_name, from, to, expected) => {
     expect(slots(cron('30 2 * * *', 'Europe/Berlin'), from, to)).toEqual(expected)
   })
 
   it.each([
-    ['the 31st only where a month has one', '0 3 31 * *', '2026-01-31T04:00:00Z', '2026-08-01T00:00:00Z', ['2026-03-31T03:00:00.000Z', '2026-05-31T03:00:00.000Z', '2026-07-31T03:00:00.000Z']],
-    ['29 February in leap years', '0 0 29 2 *', '2024-03-01T00:00:00Z', '2029-01-01T00:00:00Z', ['2028-02-29T00:00:00.000Z']],
-    ['over the end of a year', '0 0 * * *', '2026-12-30T12:00:00Z', '2027-01-02T00:00:00Z', ['2026-12-31T00:00:00.000Z', '2027-01-01T00:00:00.000Z']],
+    [
+      'the 31st only where a month has one',
+      '0 3 31 * *',
+      '2026-01-31T04:00:00Z',
+      '2026-08-01T00:00:00Z',
+      ['2026-03-31T03:00:00.000Z', '2026-05-31T03:00:00.000Z', '2026-07-31T03:00:00.000Z'],
+    ],
+    [
+      '29 February in leap years',
+      '0 0 29 2 *',
+      '2024-03-01T00:00:00Z',
+      '2029-01-01T00:00:00Z',
+      ['2028-02-29T00:00:00.000Z'],
+    ],
+    [
+      'over the end of a year',
+      '0 0 * * *',
+      '2026-12-30T12:00:00Z',
+      '2027-01-02T00:00:00Z',
+      ['2026-12-31T00:00:00.000Z', '2027-01-01T00:00:00.000Z'],
+    ],
   ])('%s', (_name, expression, from, to, expected) => {
     expect(slots(cron(expression), from, to)).toEqual(expected)
   })
 
   it('latest and first-after enclose every instant', () => {
-    const schedules = [every(60_000), every(7 * 60_000), cron('*/5 * * * *'), cron('30 2 * * *', 'Europe/Berlin'), cron('0 5 * * 0')]
+    const schedules = [
+      every(60_000),
+      every(7 * 60_000),
+      cron('*/5 * * * *'),
+      cron('30 2 * * *', 'Europe/Berlin'),
+      cron('0 5 * * 0'),
+    ]
     fc.assert(
       fc.property(
         fc.constantFrom(...schedules),
@@ -65,13 +103,22 @@ describe('dueSlot', () => {
   const never = { lastSlotAt: undefined, firstSeenAt: undefined }
 
   it('has an interval due at first sight, at its latest slot', () => {
-    expect(dueSlot(every(hourMs), never, at('2026-11-24T02:20:00Z'))).toMatchObject({ due: true, scheduledAt: at('2026-11-24T02:00:00Z') })
+    expect(dueSlot(every(hourMs), never, at('2026-11-24T02:20:00Z'))).toMatchObject({
+      due: true,
+      scheduledAt: at('2026-11-24T02:00:00Z'),
+    })
   })
 
   it('lets cron wait for its next slot at first sight, and then has it due', () => {
     const firstSeenAt = at('2026-11-24T02:20:00Z')
-    expect(dueSlot(cron('0 2 * * *'), never, firstSeenAt)).toMatchObject({ due: false, reason: 'not-yet', nextAt: at('2026-11-25T02:00:00Z') })
-    expect(dueSlot(cron('0 2 * * *'), { lastSlotAt: undefined, firstSeenAt }, at('2026-11-25T02:03:00Z'))).toMatchObject({
+    expect(dueSlot(cron('0 2 * * *'), never, firstSeenAt)).toMatchObject({
+      due: false,
+      reason: 'not-yet',
+      nextAt: at('2026-11-25T02:00:00Z'),
+    })
+    expect(
+      dueSlot(cron('0 2 * * *'), { lastSlotAt: undefined, firstSeenAt }, at('2026-11-25T02:03:00Z')),
+    ).toMatchObject({
       due: true,
       scheduledAt: at('2026-11-25T02:00:00Z'),
     })
@@ -97,7 +144,9 @@ describe('dueSlot', () => {
 
   it('does not count a slot that began after the finishing run was claimed', () => {
     const finished = finishedSlot(every(hourMs), at('2026-11-24T01:00:00Z'), at('2026-11-24T01:59:58Z'))
-    expect(dueSlot(every(hourMs), { lastSlotAt: finished, firstSeenAt: finished }, at('2026-11-24T02:00:03Z'))).toMatchObject({
+    expect(
+      dueSlot(every(hourMs), { lastSlotAt: finished, firstSeenAt: finished }, at('2026-11-24T02:00:03Z')),
+    ).toMatchObject({
       due: true,
       scheduledAt: at('2026-11-24T02:00:00Z'),
     })
@@ -112,7 +161,10 @@ describe('dueSlot', () => {
   it('drops a slot whose window has passed', () => {
     const nightly = cron('0 4 * * *', 'UTC', 2 * hourMs)
     const history = { lastSlotAt: at('2026-11-22T04:00:00Z'), firstSeenAt: at('2026-01-01T00:00:00Z') }
-    expect(dueSlot(nightly, history, at('2026-11-24T05:59:59Z'))).toMatchObject({ due: true, scheduledAt: at('2026-11-24T04:00:00Z') })
+    expect(dueSlot(nightly, history, at('2026-11-24T05:59:59Z'))).toMatchObject({
+      due: true,
+      scheduledAt: at('2026-11-24T04:00:00Z'),
+    })
     expect(dueSlot(nightly, history, at('2026-11-24T06:00:00Z'))).toMatchObject({
       due: false,
       reason: 'outside-window',

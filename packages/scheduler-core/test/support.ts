@@ -7,7 +7,14 @@ import { runScheduler, type RunInput } from '../src/pipeline.js'
 import { registerTask, type Origin, type RegisteredTask } from '../src/registry.js'
 import type { RunReport } from '../src/report.js'
 import type { Schedule } from '../src/schedule.js'
-import { defineTask, type AnyTask, type Requirements, type TaskContext, type TaskLogger, type TaskResult } from '../src/task.js'
+import {
+  defineTask,
+  type AnyTask,
+  type Requirements,
+  type TaskContext,
+  type TaskLogger,
+  type TaskResult,
+} from '../src/task.js'
 
 export interface World {
   readonly database: TestDatabase
@@ -21,7 +28,11 @@ const template = {
     const connections = openConnections({ url, applicationName: 'battlescope-scheduler' })
     await migrate(connections, 'scheduler')
     await connections.transaction({ statementTimeoutMs: 5000 }, async ({ db }) => {
-      await db.schema.createTable('public.effect').addColumn('id', 'serial', (c) => c.primaryKey()).addColumn('note', 'text').execute()
+      await db.schema
+        .createTable('public.effect')
+        .addColumn('id', 'serial', (c) => c.primaryKey())
+        .addColumn('note', 'text')
+        .execute()
     })
     await connections.close()
   },
@@ -29,7 +40,11 @@ const template = {
 
 export async function createWorld(): Promise<World> {
   const database = await createTestDatabase({ template })
-  const connections = openConnections({ url: database.url, applicationName: 'battlescope-scheduler', maxConnections: 6 })
+  const connections = openConnections({
+    url: database.url,
+    applicationName: 'battlescope-scheduler',
+    maxConnections: 6,
+  })
   return {
     database,
     connections,
@@ -72,7 +87,11 @@ export function entry(task: TestTask): RegisteredTask {
 
 export const silent: TaskLogger = { trace: noop, debug: noop, info: noop, warn: noop, error: noop }
 
-export function run(world: World, tasks: readonly RegisteredTask[], change: Partial<RunInput> = {}): Promise<RunReport> {
+export function run(
+  world: World,
+  tasks: readonly RegisteredTask[],
+  change: Partial<RunInput> = {},
+): Promise<RunReport> {
   return runScheduler({
     connections: world.connections,
     builtIn: { tasks, disabled: [] },
@@ -105,7 +124,12 @@ export function signalOf(): { readonly reached: Promise<void>; reach(): void } {
   const reached = new Promise<void>((resolve) => {
     reach = resolve
   })
-  return { reached, reach: () => { reach() } }
+  return {
+    reached,
+    reach: () => {
+      reach()
+    },
+  }
 }
 
 function noop(): void {

@@ -30,6 +30,8 @@ export async function fingerprint(database: TestDatabase): Promise<Readonly<Reco
 async function checksum(database: TestDatabase, name: string, kind: string): Promise<string> {
   // xmin tells a row that was written again with the same content; a partitioned parent has none of its own.
   const row = kind === 'r' ? `t.xmin::text || ' ' || t::text` : 't::text'
-  const [sum] = await database.query<{ sum: string | null }>(`SELECT md5(string_agg(${row}, E'\\n' ORDER BY ${row})) AS sum FROM ${name} t`)
+  const [sum] = await database.query<{ sum: string | null }>(
+    `SELECT md5(string_agg(${row}, E'\\n' ORDER BY ${row})) AS sum FROM ${name} t`,
+  )
   return sum?.sum ?? 'empty'
 }

@@ -4,7 +4,15 @@
  */
 import { readFileSync } from 'node:fs'
 import { createTestDatabase, leakCheck, type TestDatabase, type DatabaseTemplate } from '@battlescope/postgres-testing'
-import { isTask, migrate, taskProblems, type AnyTask, type ClientFactories, type Connections, type PlannedAction } from '@battlescope/scheduler-core'
+import {
+  isTask,
+  migrate,
+  taskProblems,
+  type AnyTask,
+  type ClientFactories,
+  type Connections,
+  type PlannedAction,
+} from '@battlescope/scheduler-core'
 import { openConnections } from '@battlescope/database'
 import { fingerprint } from './fingerprint.js'
 import { runOneTask, type OneTaskRun, type RunOneTaskOptions } from './run-one-task.js'
@@ -50,7 +58,10 @@ export function taskContract(task: AnyTask, options: TaskContractOptions): reado
     { name: 'does in a run what the plan said, and records it', run: () => contract.doesWhatPlanned() },
     { name: 'finds nothing to do in a second run', run: () => contract.secondRunDoesNothing() },
     { name: 'stops before the next statement when its signal aborts', run: () => contract.stopsOnAbort() },
-    { name: 'is partial when the budget is exhausted, and the next runs finish', run: () => contract.partialThenFinishes() },
+    {
+      name: 'is partial when the budget is exhausted, and the next runs finish',
+      run: () => contract.partialThenFinishes(),
+    },
     { name: 'is run once when two processes start together', run: () => contract.runsOnceOfTwo() },
     { name: 'leaves no connection open', run: () => contract.leavesNoConnection() },
   ]
@@ -79,7 +90,11 @@ class Contract {
   }
 
   async describesOptions(): Promise<void> {
-    const shape = (this.#task.configSchema as { shape: Record<string, { description?: string; safeParse(value: unknown): { success: boolean } }> }).shape
+    const shape = (
+      this.#task.configSchema as {
+        shape: Record<string, { description?: string; safeParse(value: unknown): { success: boolean } }>
+      }
+    ).shape
     for (const [name, option] of Object.entries(shape)) {
       must(Boolean(option.description), `the option '${name}' has no description`)
       must(option.safeParse(undefined).success, `the option '${name}' has no default`)
@@ -88,9 +103,13 @@ class Contract {
   }
 
   async worksOnEmpty(): Promise<void> {
-    await this.#onDatabase(() => Promise.resolve(), async (database) => {
-      mustNotFail(await this.#run(database))
-    }, false)
+    await this.#onDatabase(
+      () => Promise.resolve(),
+      async (database) => {
+        mustNotFail(await this.#run(database))
+      },
+      false,
+    )
   }
 
   async plansNothingUnseeded(): Promise<void> {
@@ -105,7 +124,10 @@ class Contract {
     await this.#seeded(async (database) => {
       const run = await this.#run(database, { dryRun: true })
       mustNotFail(run)
-      must((run.task.run?.actions.length ?? 0) > 0, 'plans nothing on the seeded database: every other check would prove nothing')
+      must(
+        (run.task.run?.actions.length ?? 0) > 0,
+        'plans nothing on the seeded database: every other check would prove nothing',
+      )
     })
   }
 
@@ -182,7 +204,10 @@ class Contract {
         for (const key of keys(run.task.run?.actions)) done.add(key)
         if (run.task.run?.outcome !== 'partial') {
           const missing = [...planned].filter((key) => !done.has(key))
-          must(missing.length === 0, `says '${String(run.task.run?.outcome)}' with an exhausted budget, but left ${missing.join(', ')}`)
+          must(
+            missing.length === 0,
+            `says '${String(run.task.run?.outcome)}' with an exhausted budget, but left ${missing.join(', ')}`,
+          )
           return
         }
       }
@@ -194,7 +219,19 @@ class Contract {
     await this.#seeded(async (database) => {
       await prepareState(database)
       const arrived = meeting(2)
-      const both = await Promise.all([1, 2].map(() => this.#run(database, { around: (connections) => ({ ...bind(connections), transaction: async (unit, work) => { await arrived(); return connections.transaction(unit, work) } }) })))
+      const both = await Promise.all(
+        [1, 2].map(() =>
+          this.#run(database, {
+            around: (connections) => ({
+              ...bind(connections),
+              transaction: async (unit, work) => {
+                await arrived()
+                return connections.transaction(unit, work)
+              },
+            }),
+          }),
+        ),
+      )
       const ran = both.filter(({ task }) => task.run !== undefined)
       must(ran.length === 1, `ran ${ran.length} times when two processes started together`)
       const [row] = await database.query<{ count: string }>('SELECT count(*) FROM scheduler.task_run')

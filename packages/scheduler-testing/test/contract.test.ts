@@ -23,9 +23,16 @@ const take: LootTask = defineTask({
   configSchema,
   requires: () => ({ relations: [{ relation: 'public.loot', privileges: ['select', 'update'] }] }),
   run: async (context) => {
-    const present = await sql<{ present: boolean }>`SELECT to_regclass('public.loot') IS NOT NULL AS present`.execute(context.db)
+    const present = await sql<{ present: boolean }>`SELECT to_regclass('public.loot') IS NOT NULL AS present`.execute(
+      context.db,
+    )
     if (present.rows[0]?.present !== true) return { outcome: 'skipped', reason: 'there is no relation public.loot' }
-    const rows = await context.db.selectFrom('public.loot').select('id').where('taken', '=', false).orderBy('id').execute()
+    const rows = await context.db
+      .selectFrom('public.loot')
+      .select('id')
+      .where('taken', '=', false)
+      .orderBy('id')
+      .execute()
     for (const { id } of rows) {
       if (context.budget.exhausted()) return { outcome: 'partial' }
       await context.act({ kind: 'take', target: `loot ${id}` }, async ({ db }) => {
@@ -61,10 +68,11 @@ async function violations(task: AnyTask, change: Partial<TaskContractOptions> = 
 /** The good task with another `run`; the database's URL reaches it as a real offender's would: through a variable of its module. */
 function planted(run: (context: Parameters<LootTask['run']>[0], databaseUrl: string) => ReturnType<LootTask['run']>) {
   let databaseUrl = ''
-  const remember = (prepare: ((database: TestDatabase) => Promise<void>) | undefined) => async (database: TestDatabase) => {
-    databaseUrl = database.url
-    await prepare?.(database)
-  }
+  const remember =
+    (prepare: ((database: TestDatabase) => Promise<void>) | undefined) => async (database: TestDatabase) => {
+      databaseUrl = database.url
+      await prepare?.(database)
+    }
   return violations({ ...take, run: (context) => run(context, databaseUrl) } as LootTask, {
     unseeded: remember(options.unseeded),
     seed: options.seed,
@@ -130,7 +138,13 @@ describe('the contract suite catches', { timeout: 120_000 }, () => {
 
   it('a task that claims success with an exhausted budget', async () => {
     const violated = await planted(async (context) => {
-      const rows = await context.db.selectFrom('public.loot').select('id').where('taken', '=', false).orderBy('id').execute().catch(() => [])
+      const rows = await context.db
+        .selectFrom('public.loot')
+        .select('id')
+        .where('taken', '=', false)
+        .orderBy('id')
+        .execute()
+        .catch(() => [])
       for (const { id } of rows) {
         if (context.budget.exhausted()) break
         await context.act({ kind: 'take', target: `loot ${id}` }, async ({ db }) => {

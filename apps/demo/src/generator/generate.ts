@@ -24,7 +24,8 @@ const weekMs = 7 * 86_400_000
 const leastWeeks = 8
 
 /** How long a time the killmails cover: eight weeks, or as many as it takes to stay under what all of EVE sees in a day. */
-export const selectSpanMs = (count: number): number => weekMs * Math.max(leastWeeks, Math.ceil(count / killmailsPerDay / 7))
+export const selectSpanMs = (count: number): number =>
+  weekMs * Math.max(leastWeeks, Math.ceil(count / killmailsPerDay / 7))
 
 const attackerCountRange = new Weighted(attackerCounts.map(({ percent }) => percent))
 const groupSizeRange = new Weighted(groupSizes.map(({ percent }) => percent))

@@ -91,7 +91,13 @@ export function measureShape(killmails: readonly Killmail[]): Shape {
     ),
     hours: Array.from({ length: 24 }, (_, hour) => percentOf(byHour.get(hour) ?? 0)),
     weekdays: Array.from({ length: 7 }, (_, weekday) => percentOf(byWeekday.get(weekday) ?? 0)),
-    systems: { slope: zipfSlope(systems.slice(0, 100)), top1: top(1), top10: top(10), top50: top(50), top100: top(100) },
+    systems: {
+      slope: zipfSlope(systems.slice(0, 100)),
+      top1: top(1),
+      top10: top(10),
+      top50: top(50),
+      top100: top(100),
+    },
     clusters: {
       inBattles: inBattles(2),
       inBattlesOf3: inBattles(3),
@@ -107,7 +113,9 @@ export function measureShape(killmails: readonly Killmail[]): Shape {
       mu: mean(logs),
       sigma: deviation(logs),
     },
-    payloadBytes: { p50: quantile(ascending(killmails.map((killmail) => JSON.stringify(payloadOf(killmail)).length)), 0.5) },
+    payloadBytes: {
+      p50: quantile(ascending(killmails.map((killmail) => JSON.stringify(payloadOf(killmail)).length)), 0.5),
+    },
   }
 }
 

@@ -22,7 +22,14 @@ export const attackerCounts: readonly { readonly from: number; readonly to: numb
 ]
 
 /** Percent of killmails. */
-export const kinds = { pods: 31, onePlayer: 44.6, npcOnly: 0.7, anyNpc: 9, victimInAlliance: 47, attackersInAlliance: 83 }
+export const kinds = {
+  pods: 31,
+  onePlayer: 44.6,
+  npcOnly: 0.7,
+  anyNpc: 9,
+  victimInAlliance: 47,
+  attackersInAlliance: 83,
+}
 
 /** Killmails by hour of day, UTC, of 2 000: the evening peak, and the daily downtime at 11 h. */
 export const hours: readonly number[] = [
@@ -36,7 +43,16 @@ export const weekdays: readonly number[] = [103, 68, 91, 74, 98, 86, 112]
 export const systems = { slope: 0.85, top1: 8.6, top10: 24, top50: 46, top100: 59 }
 
 /** By the clusterer's rule: percent of killmails in battles of at least that size, and percent of battles by size. */
-export const clusters = { inBattles: 81, inBattlesOf3: 45, inBattlesOf5: 27, ofSize2: 67, ofSize3: 10, ofSize4: 10, p95: 7, p99: 16 }
+export const clusters = {
+  inBattles: 81,
+  inBattlesOf3: 45,
+  inBattlesOf5: 27,
+  ofSize2: 67,
+  ofSize3: 10,
+  ofSize4: 10,
+  p95: 7,
+  p99: 16,
+}
 
 /** Percent of what the rule finds, single killmails included. */
 export const groupSizes: readonly { readonly from: number; readonly to: number; readonly percent: number }[] = [
@@ -47,8 +63,9 @@ export const groupSizes: readonly { readonly from: number; readonly to: number; 
   { from: 5, to: 5, percent: 2.6 },
   { from: 6, to: 6, percent: 1.3 },
   { from: 7, to: 7, percent: 0.9 },
-  { from: 8, to: 10, percent: 1.9 },
-  { from: 16, to: 30, percent: 0.7 },
+  { from: 8, to: 10, percent: 1.8 },
+  { from: 11, to: 15, percent: 0.2 },
+  { from: 16, to: 30, percent: 0.6 },
 ]
 
 /** The value of a lost capsule without implants, and the log-normal rest. */

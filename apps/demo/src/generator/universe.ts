@@ -1,5 +1,5 @@
 /** Who lives where: made-up ids in the ranges that EVE uses, with a few large alliances and many small corporations. */
-import { Random, zipf, type Weighted } from './random.js'
+import { zipf, type Random, type Weighted } from './random.js'
 import { systems as measuredSystems } from './measured.js'
 
 export interface Pilot {

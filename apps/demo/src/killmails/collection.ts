@@ -23,14 +23,12 @@ export function collectKillmails(
   files: readonly { readonly file: string; readonly parsed: ParsedFile }[],
 ): KillmailCollection {
   const byId = new Map<number, Killmail>()
-  const duplicatesOf = new Map<string, number>()
-  for (const { file, parsed } of files) {
-    for (const killmail of parsed.killmails) {
-      if (byId.has(killmail.id)) duplicatesOf.set(file, (duplicatesOf.get(file) ?? 0) + 1)
-      else byId.set(killmail.id, killmail)
-    }
-  }
-  const reports = files.map(({ file, parsed }) => {
+  const loadedOf = files.map(({ parsed }) => {
+    const before = byId.size
+    for (const killmail of parsed.killmails) if (!byId.has(killmail.id)) byId.set(killmail.id, killmail)
+    return byId.size - before
+  })
+  const reports = files.map(({ file, parsed }, index) => {
     let values = 0
     for (const { killmailId, valueIsk } of parsed.valueNotes) {
       const killmail = byId.get(killmailId)
@@ -38,7 +36,7 @@ export function collectKillmails(
       values++
       if (killmail.valueIsk === undefined) byId.set(killmailId, { ...killmail, valueIsk })
     }
-    const duplicates = duplicatesOf.get(file) ?? 0
+    const loaded = loadedOf[index] ?? 0
     const lost = parsed.valueNotes.length - values
     const without: FileProblem[] =
       lost === 0
@@ -46,8 +44,8 @@ export function collectKillmails(
         : [{ why: `${lost} entries are a zkb block for a killmail that is in none of the files, and no killmail` }]
     return {
       file,
-      loaded: parsed.killmails.length - duplicates,
-      duplicates,
+      loaded,
+      duplicates: parsed.killmails.length - loaded,
       values,
       problems: [...parsed.problems, ...without],
     }

@@ -95,13 +95,17 @@ function isJson(text: string): boolean {
   }
 }
 
-/** V8 names a position, except where the text just ends. */
+/** The engine says what is wrong, and mostly where; it quotes the text, line breaks included. */
 function invalidJson(text: string, error: unknown): FileProblem {
-  const message = error instanceof Error ? error.message : String(error)
+  const message = (error instanceof Error ? error.message : String(error)).replaceAll(/\s+/g, ' ')
   const position = /at position (\d+)/.exec(message)?.[1]
-  const before = text.slice(0, position === undefined ? text.length : Number(position))
+  if (/end of JSON|[Uu]nterminated/.test(message)) return { why: 'is not JSON: it ends too early' }
+  if (position === undefined) return { why: `is not JSON: ${message}` }
+  const before = text.slice(0, Number(position))
   const line = before.split('\n').length
   const column = before.length - before.lastIndexOf('\n')
-  const ended = position === undefined || Number(position) >= text.trimEnd().length
-  return { where: `line ${line}, column ${column}`, why: ended ? 'is not JSON: it ends too early' : 'is not JSON' }
+  return {
+    where: `line ${line}, column ${column}`,
+    why: `is not JSON: ${message.replace(/ in JSON at position.*/, '')}`,
+  }
 }

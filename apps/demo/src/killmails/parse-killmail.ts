@@ -35,6 +35,7 @@ const notInJsonb = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/i
 export function parseEntry(value: unknown, { nowMs }: ParseOptions): Entry {
   if (!isFields(value)) throw new UnusableEntryError('not an object')
   const { core, zkb } = unwrap(value)
+  if (core['killmail_id'] === undefined) throw new UnusableEntryError('no killmail: it has no killmail_id')
   const id = readInteger(core, 'killmail_id', 'killmail_id')
   if (id === 0) throw new UnusableEntryError('killmail_id must not be 0')
   const valueIsk = zkb && readOptionalValueIsk(zkb, 'totalValue', 'zkb.totalValue')

@@ -403,13 +403,11 @@ export class StateStore {
       .insertInto('checkpoint')
       .values({ task: identity.task, data: JSON.stringify(cursor), ticket: identity.ticket })
       .onConflict((conflict) =>
-        conflict
-          .column('task')
-          .doUpdateSet((e) => ({
-            data: e.ref('excluded.data'),
-            ticket: e.ref('excluded.ticket'),
-            saved_at: sql<Date>`now()`,
-          })),
+        conflict.column('task').doUpdateSet((e) => ({
+          data: e.ref('excluded.data'),
+          ticket: e.ref('excluded.ticket'),
+          saved_at: sql<Date>`now()`,
+        })),
       )
       .execute()
   }

@@ -1,0 +1,100 @@
+/** Commands that change the scheduler's own state: `migrate`, `pause`, `resume`, `release`. */
+import { didYouMean, migrate as migrateSchema, SchedulerError, StateStore } from '@battlescope/scheduler-core'
+import { loadConfiguration, type Configuration } from '../configuration/load.js'
+import { connect } from '../connect.js'
+import type { Host } from '../host.js'
+import { Output } from '../output.js'
+import { loadRegistry } from './inspect.js'
+
+type Flags = Readonly<Record<string, string>>
+
+export async function migrate(host: Host, flags: Flags): Promise<number> {
+  return withStore(host, flags, async (_store, output, { program }, connections) => {
+    const { from, to } = await migrateSchema(connections, program.schema, { signal: host.hardStop })
+    output.line(
+      from === to
+        ? `the schema '${program.schema}' has version ${to} already`
+        : `the schema '${program.schema}' has version ${to} now${from === undefined ? '' : `, was ${from}`}`,
+    )
+  })
+}
+
+export async function pause(
+  host: Host,
+  flags: Flags,
+  task: string,
+  until: Date | undefined,
+  reason: string,
+): Promise<number> {
+  return withStore(host, flags, async (store, output, configuration, connections) => {
+    await mustKnow(host, store, configuration, task, connections)
+    await store.pause(task, until, reason)
+    output.line(
+      `${task} is paused${until === undefined ? '' : ` until ${until.toISOString()}`}; \`resume ${task}\` ends it`,
+    )
+  })
+}
+
+export async function resume(host: Host, flags: Flags, task: string): Promise<number> {
+  return withStore(host, flags, async (store, output, configuration, connections) => {
+    await mustKnow(host, store, configuration, task, connections)
+    await store.resume(task)
+    output.line(`${task} runs again when it is due; failures and back-off are forgotten`)
+  })
+}
+
+export async function release(host: Host, flags: Flags, task: string): Promise<number> {
+  return withStore(host, flags, async (store, output, configuration, connections) => {
+    await mustKnow(host, store, configuration, task, connections)
+    const claim = await store.release(task)
+    output.line(
+      claim === undefined
+        ? `${task} is not claimed`
+        : `${task} is free; it was claimed by ${claim.holder} since ${claim.claimedAt.toISOString()}. If that process still runs, it can commit nothing more`,
+    )
+  })
+}
+
+type Connections = Awaited<ReturnType<typeof connect>>['connections']
+
+async function withStore(
+  host: Host,
+  flags: Flags,
+  work: (store: StateStore, output: Output, configuration: Configuration, connections: Connections) => Promise<void>,
+): Promise<number> {
+  const configuration = await loadConfiguration(host.environment, flags)
+  const { connections } = await connect(configuration.program)
+  try {
+    await work(
+      new StateStore(connections, configuration.program.schema),
+      new Output(host.terminal),
+      configuration,
+      connections,
+    )
+    return 0
+  } finally {
+    await connections.close()
+  }
+}
+
+/** A task that has never run gets its row here, so that it can be paused before its first run. */
+async function mustKnow(
+  host: Host,
+  store: StateStore,
+  configuration: Configuration,
+  task: string,
+  connections: Connections,
+): Promise<void> {
+  const state = await store.readState()
+  if (state.tasks.has(task)) return
+  const registry = await loadRegistry(host, configuration)
+  const entry = registry.tasks.find(({ name }) => name === task)
+  if (entry === undefined) {
+    const known = [...new Set([...registry.tasks.map(({ name }) => name), ...state.tasks.keys()])]
+    throw new SchedulerError('unknown-task', `there is no task '${task}'`, {
+      hint: didYouMean(task, known) ?? `known: ${known.join(', ')}`,
+    })
+  }
+  if (state.schemaVersion === undefined) await migrateSchema(connections, store.schema)
+  await store.registerTasks([{ name: task, thirdParty: entry.origin.kind === 'package' }])
+}

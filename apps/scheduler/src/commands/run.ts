@@ -1,0 +1,164 @@
+/** `run`: what is due. */
+import {
+  exitCodes,
+  runScheduler,
+  SchedulerError,
+  didYouMean,
+  type RunReport,
+  type Severity,
+  type TaskLogger,
+} from '@battlescope/scheduler-core'
+import { httpClientFactory } from '../clients/http.js'
+import { loadConfiguration, type Configuration } from '../configuration/load.js'
+import { connect, explain } from '../connect.js'
+import type { Host } from '../host.js'
+import { createLogging } from '../logging/logging.js'
+import { Output } from '../output.js'
+import { telemetryWanted } from '../telemetry/wanted.js'
+import type { StartedTelemetry } from '../telemetry/start.js'
+import { thirdPartyLoader } from '../third-party/registry.js'
+import { version } from '../version.js'
+
+/** Milliseconds for telemetry to leave, and for everything else after the work is done. */
+const flushCapMs = 5000
+
+export interface RunCommandOptions {
+  readonly task?: readonly string[]
+  readonly force?: boolean
+  readonly dryRun?: boolean
+  readonly failOn?: Severity
+  readonly json?: boolean
+  readonly flags?: Readonly<Record<string, string>>
+  /** Prints the report instead of leaving it to the logs: for `plan`. */
+  readonly present?: (report: RunReport, output: Output) => void
+}
+
+export async function run(host: Host, options: RunCommandOptions): Promise<number> {
+  const output = new Output(host.terminal)
+  const wantsTelemetry = telemetryWanted(host.environment)
+  const telemetry = wantsTelemetry ? await startTelemetry(host) : undefined
+  const dataOnStdout = options.json === true || options.present !== undefined
+  let endLastResort: () => void = () => undefined
+  try {
+    const configuration = await loadConfiguration(host.environment, options.flags)
+    const { program } = configuration
+    endLastResort = endProcessAfter(program.budget + program.grace + flushCapMs)
+    const logging = createLogging({
+      level: options.present !== undefined && program.logLevel === 'info' ? 'warn' : program.logLevel,
+      stream: dataOnStdout ? 'stderr' : 'stdout',
+      terminal: host.terminal,
+      ...(telemetry === undefined ? {} : { traceFields: () => telemetry.traceFields() }),
+    })
+    try {
+      const report = await runConnected(host, options, configuration, logging.bind, logging.logger, telemetry)
+      logging.end()
+      logReport(logging.logger, report)
+      if (options.json === true) output.json(report)
+      else options.present?.(report, output)
+      return report.exitCode
+    } catch (error) {
+      const known = explain(error)
+      if (!(known instanceof SchedulerError) || host.terminal.stdoutIsTerminal || dataOnStdout) throw known
+      logging.logger.error(
+        { event: 'run-failed', errorCode: known.code, hint: known.hint, exitCode: known.exitCode },
+        known.message,
+      )
+      return known.exitCode
+    }
+  } finally {
+    await telemetry?.shutdown(flushCapMs)
+    endLastResort()
+  }
+}
+
+async function runConnected(
+  host: Host,
+  options: RunCommandOptions,
+  configuration: Configuration,
+  bind: (fields: Readonly<Record<string, unknown>>) => TaskLogger,
+  logger: TaskLogger,
+  telemetry: StartedTelemetry | undefined,
+): Promise<RunReport> {
+  const { program, builtIn } = configuration
+  refuseUnknownTasks(options.task, configuration)
+  const { connections } = await connect(program)
+  const thirdParty = thirdPartyLoader(host, configuration, logger)
+  try {
+    return await runScheduler({
+      connections,
+      schema: program.schema,
+      builtIn,
+      ...(thirdParty === undefined ? {} : { loadThirdParty: thirdParty.load }),
+      clients: { http: httpClientFactory },
+      logger,
+      loggerFor: (fields) => {
+        thirdParty?.watching(fields.task)
+        return bind(fields)
+      },
+      ...(telemetry === undefined ? {} : { telemetry: telemetry.telemetry }),
+      version,
+      holder: host.holder,
+      ...(options.task === undefined ? {} : { only: options.task }),
+      ...(options.force === undefined ? {} : { force: options.force }),
+      ...(options.dryRun === undefined ? {} : { dryRun: options.dryRun }),
+      ...(options.failOn === undefined ? {} : { failOn: options.failOn }),
+      budgetMs: program.budget,
+      graceMs: program.grace,
+      // The budget counts from the start of the process, so that it bounds what the CronJob sees.
+      startedAtMs: 0,
+      stop: host.stop,
+      hardStop: host.hardStop,
+      retention: { historyMs: program.historyRetention, actionsMs: program.actionRetention },
+    })
+  } finally {
+    thirdParty?.end()
+    await connections.close()
+  }
+}
+
+/** Names of third-party tasks are known only once they are loaded: the pipeline looks again then. */
+function refuseUnknownTasks(asked: readonly string[] | undefined, { builtIn, thirdParty }: Configuration): void {
+  if (thirdParty.length > 0) return
+  const enabled = builtIn.tasks.map(({ name }) => name)
+  const unknown = asked?.find((name) => !enabled.includes(name))
+  if (unknown === undefined) return
+  throw new SchedulerError('unknown-task', `--task: '${unknown}' is not enabled`, {
+    hint: didYouMean(unknown, enabled) ?? `enabled: ${enabled.join(', ')} (SCHEDULER_TASKS)`,
+  })
+}
+
+async function startTelemetry(host: Host): Promise<StartedTelemetry | undefined> {
+  const { startTelemetry: start } = await import('../telemetry/start.js')
+  return start({ environment: host.environment, serviceVersion: version })
+}
+
+function logReport(logger: TaskLogger, report: RunReport): void {
+  const outcomes: Record<string, string> = {}
+  for (const { name, run: taskRun, code } of report.tasks) outcomes[name] = taskRun?.outcome ?? code ?? 'not-run'
+  for (const { name } of report.disabled) outcomes[name] = 'disabled'
+  const fields = {
+    event: 'run-ended',
+    runId: report.runId,
+    exitCode: report.exitCode,
+    durationMs: Math.round(report.durationMs),
+    outcomes,
+    dryRun: report.dryRun || undefined,
+  }
+  logger.info(fields, 'run ended')
+}
+
+/** Promise: the process is gone, whatever hangs. Not unref'd, so that a hang with nothing left to wait for ends here too. */
+function endProcessAfter(ms: number): () => void {
+  const timer = setTimeout(
+    () => {
+      process.stderr.write(
+        `${JSON.stringify({ level: 'error', event: 'last-resort', msg: 'the run did not end in time' })}\n`,
+      )
+      process.exit(exitCodes.taskFailed.code)
+    },
+    Math.max(0, ms - performance.now()),
+  )
+  return () => {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,39 @@
+/** The program's own options. Those of tasks are derived from their schemas. */
+import { duration, type Section } from '@battlescope/scheduler-core'
+import { z } from 'zod'
+
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const
+
+const connectionString = (env: string, description: string) =>
+  z.string().optional().describe(description).meta({ description, env, secret: 'url' })
+
+export const programOptions = z.object({
+  databaseUrl: connectionString('DATABASE_URL', 'PostgreSQL connection string. Required for everything that connects.'),
+  databaseDirectUrl: connectionString(
+    'DATABASE_DIRECT_URL',
+    'Session-capable connection for VACUUM and REINDEX. Without it DATABASE_URL serves, if it proves to be direct.',
+  ),
+  logLevel: z
+    .enum(logLevels)
+    .default('info')
+    .meta({ description: 'Least important level that is logged.', env: 'LOG_LEVEL' }),
+  tasks: z
+    .array(z.string())
+    .default(['analyze'])
+    .describe('Tasks to run. With @, / or the prefix npm: it is a package, otherwise the name of a built-in task.'),
+  config: z.string().optional().meta({ description: 'Configuration file, YAML or JSON.', file: false }),
+  budget: duration().prefault('40s').describe('Soft limit of one run, from the start of the process.'),
+  grace: duration().prefault('10s').describe('Time to stop in after the budget, or after a signal.'),
+  expectedInterval: duration()
+    .prefault('5m')
+    .describe('How often something starts the scheduler; for judging staleness.'),
+  schema: z.string().min(1).max(63).default('scheduler').describe("Schema of the scheduler's own tables."),
+  pluginDir: z.string().optional().describe('Folder whose node_modules holds third-party tasks.'),
+  maxConnections: z.number().int().min(1).max(20).default(4).describe('Connections to DATABASE_URL at the same time.'),
+  historyRetention: duration().prefault('90d').describe('How long the history of runs is kept.'),
+  actionRetention: duration().prefault('400d').describe('How long the audit trail of actions is kept.'),
+})
+
+export type ProgramOptions = z.output<typeof programOptions>
+
+export const programSection: Section = { schema: programOptions }

@@ -1,0 +1,72 @@
+/** What commands print as data: tables for people, JSON for programs. The only file that writes to stdout beside the logs. */
+import { writeSync } from 'node:fs'
+import type { Terminal } from './host.js'
+import { painter, printable, type Paint } from './logging/colour.js'
+
+export class Output {
+  readonly paint: Paint
+
+  constructor(terminal: Terminal) {
+    this.paint = painter(terminal.colour)
+  }
+
+  json(value: unknown): void {
+    write(1, `${JSON.stringify(value, undefined, 2)}\n`)
+  }
+
+  line(text = ''): void {
+    write(1, `${text}\n`)
+  }
+
+  /** Columns as wide as their widest cell. Cells may be painted. */
+  table(headings: readonly string[], rows: readonly (readonly string[])[]): void {
+    const safe = rows.map((row) => row.map(printableKeepingPaint))
+    const widths = headings.map((heading, column) =>
+      Math.max(heading.length, ...safe.map((row) => visibleLength(row[column] ?? ''))),
+    )
+    const format = (row: readonly string[]) =>
+      row
+        .map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - visibleLength(cell))))
+        .join('  ')
+        .trimEnd()
+    this.line(this.paint(format(headings), 'dim'))
+    for (const row of safe) this.line(format(row))
+  }
+
+  error(text: string, hint?: string): void {
+    write(
+      2,
+      `${this.paint('error', 'red')}: ${printable(text)}\n${hint === undefined ? '' : `${this.paint('hint', 'cyan')}: ${printable(hint)}\n`}`,
+    )
+  }
+}
+
+// eslint-disable-next-line no-control-regex -- the escape sequences that painter() makes
+const painted = /\u001b\[\d+m/g
+
+function visibleLength(cell: string): number {
+  return [...cell.replaceAll(painted, '')].length
+}
+
+function printableKeepingPaint(cell: string): string {
+  return cell
+    .split(/(\u001b\[\d+m)/)
+    .map((part) => (part.startsWith('\u001b[') && part.endsWith('m') ? part : printable(part).replaceAll('\n', ' ')))
+    .join('')
+}
+
+/** Whole, even where a pipe takes only a part at a time. */
+function write(fd: 1 | 2, text: string): void {
+  const bytes = Buffer.from(text)
+  for (let offset = 0; offset < bytes.length;) {
+    try {
+      offset += writeSync(fd, bytes, offset)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      // The reader went away: nobody is there to be told.
+      if (code === 'EPIPE') return
+      if (code !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    }
+  }
+}
