@@ -30,6 +30,8 @@ process.on('message', (message: ToKeeper) => {
 process.on('disconnect', () => {
   if (!kept) void stop()
 })
+// The demo may have gone while this file was loaded, before anybody listened.
+if (!process.connected) void stop()
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void stop())
 
 starting.then(

@@ -5,7 +5,6 @@ import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { setTimeout as sleep } from 'node:timers/promises'
 
 const packageFolder = fileURLToPath(new URL('..', import.meta.url))
 
@@ -23,8 +22,6 @@ export interface SpawnedDemo {
   readonly exited: Promise<unknown>
   /** Processes that this demo started, at any depth, and that are still there; and what is in its temporary folder. */
   leftovers(): Promise<readonly string[]>
-  /** Resolves when there are none. */
-  nothingLeft(): Promise<void>
   dispose(): Promise<void>
 }
 
@@ -78,10 +75,6 @@ export async function spawnDemo(
     ended,
     exited,
     leftovers,
-    async nothingLeft() {
-      // The end of processes that are not our children has no event to wait for.
-      while ((await leftovers()).length > 0) await sleep(50)
-    },
     async dispose() {
       for (const { pid } of await listProcesses(temporary)) process.kill(pid, 'SIGKILL')
       await rm(temporary, { recursive: true, force: true })

@@ -13,6 +13,9 @@ afterEach(async () => {
   for (const demo of spawned.splice(0)) await demo.dispose()
 })
 
+/** The guard of the server may wait a tenth of a second for its own `sleep`. */
+const expectNothingLeft = (demo: SpawnedDemo) => expect.poll(() => demo.leftovers(), { timeout: 2_000 }).toEqual([])
+
 describe('nothing is left', () => {
   it('at the normal end', async () => {
     const demo = await start(['--size', '50'])
@@ -20,7 +23,7 @@ describe('nothing is left', () => {
     expect(output).toContain('$ node program.mjs succeed\nprogram: succeed\nexit code 0\n')
     expect(output).toContain('PostgreSQL is stopped, and its files are removed.')
     expect(code).toBe(0)
-    expect(await demo.leftovers()).toEqual([])
+    await expectNothingLeft(demo)
   })
 
   it.each([
@@ -32,7 +35,7 @@ describe('nothing is left', () => {
     await demo.printed(/A BattleScope database/)
     demo.kill(signal)
     expect(await demo.ended).toMatchObject({ code: exitCode })
-    expect(await demo.leftovers()).toEqual([])
+    await expectNothingLeft(demo)
   })
 
   it('after SIGINT while the database is filled', async () => {
@@ -43,7 +46,7 @@ describe('nothing is left', () => {
     expect(code).toBe(130)
     expect(output).not.toContain('by COPY')
     expect(output).not.toContain('the demo failed')
-    expect(await demo.leftovers()).toEqual([])
+    await expectNothingLeft(demo)
   })
 
   it('after SIGINT while the scheduler works, which stops first and is given its time', async () => {
@@ -56,7 +59,7 @@ describe('nothing is left', () => {
     const { code, output } = await demo.ended
     expect(code).toBe(130)
     expect(output).toContain('program: stopped')
-    expect(await demo.leftovers()).toEqual([])
+    await expectNothingLeft(demo)
   })
 
   it('when the scheduler fails', async () => {
@@ -65,7 +68,7 @@ describe('nothing is left', () => {
     expect(code).toBe(1)
     expect(output).toContain('program: fail\nexit code 1\n')
     expect(output).toContain('the demo failed: battlescope-scheduler fail: exit code 1')
-    expect(await demo.leftovers()).toEqual([])
+    await expectNothingLeft(demo)
   })
 
   it('after SIGKILL, but for the program that was running', async () => {
@@ -95,7 +98,7 @@ describe('--keep', () => {
     await client.end()
     expect(rows).toEqual([{ n: 50, autovacuum: 'on', off: 0, superuser: 'off' }])
     process.kill(keeper, 'SIGTERM')
-    await demo.nothingLeft()
+    await expect.poll(() => demo.leftovers(), { timeout: 15_000 }).toEqual([])
   })
 })
 
@@ -122,7 +125,7 @@ describe('bad arguments', () => {
     const { code, output } = await demo.ended
     expect(code).toBe(64)
     expect(output).toBe(`${message}\nHINT: npm run demo -- --help\n`)
-    expect(await demo.leftovers()).toEqual([])
+    await expectNothingLeft(demo)
   })
 
   it('--help shows the options and ends with 0', async () => {

@@ -1,60 +1,80 @@
 /**
- * Builds the program: one CommonJS bundle. CommonJS, because esbuild splits only ESM, while a `import()` inside a CommonJS bundle is
- * evaluated when it is reached: what a run does not use costs nothing but its size.
+ * Builds the program: one CommonJS bundle, because V8's code cache works with scripts alone, whose rarely used parts are evaluated only
+ * when a run reaches them.
+ *
+ * Two passes, because esbuild splits only ESM: in a single CommonJS pass every module that lies behind an `import()` comes in whole, and
+ * with it everything that it shares with the rest. So the first pass splits and leaves out what is unused, and the second joins the
+ * parts into one file, where `import('./part.js')` becomes the evaluation of that part.
+ *
+ * No `import()` is left in the output: a script that runs from a code cache cannot call it, and an exporter that tried would lose its
+ * spans without a word. Third-party packages are imported by the loader in `bin/`, which hands in its own `import`.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { editPackages, notInThisBuild } from './build-plugins.mjs'
 
 const folder = new URL('..', import.meta.url)
 const { version } = JSON.parse(readFileSync(new URL('package.json', folder), 'utf8'))
+const partsFolder = 'dist/parts'
 
-/** What nobody configured, and what Node does not have: named here, so that its absence has words. */
-const absent = [
-  /^pg-native$/,
-  /^pg-cloudflare$/,
-  /^@grpc\//,
-  /^@opentelemetry\/(exporter-.*-grpc|otlp-grpc-exporter-base)$/,
-  /^@opentelemetry\/exporter-(zipkin|prometheus|jaeger)$/,
-  /^@opentelemetry\/exporter-(metrics|logs)-otlp-(http|proto)$/,
-  /^@opentelemetry\/propagator-(b3|jaeger)$/,
-  /^@opentelemetry\/configuration$/,
-  /^@opentelemetry\/instrumentation$/,
-]
+rmSync(new URL('dist', folder), { recursive: true, force: true })
+mkdirSync(new URL('dist', folder))
 
-const notInThisBuild = {
-  name: 'not-in-this-build',
-  setup(bundle) {
-    for (const filter of absent) {
-      bundle.onResolve({ filter }, ({ path }) => ({ path, namespace: 'absent' }))
-    }
-    bundle.onLoad({ filter: /.*/, namespace: 'absent' }, ({ path }) => ({
-      loader: 'js',
-      contents: `
-        const refuse = () => { throw new Error(${JSON.stringify(`${path} is not in this build of the scheduler`)}) }
-        // Named imports are read when a module is evaluated, long before anything uses them: refuse at the use.
-        module.exports = new Proxy({}, { get: (_, name) => name === '__esModule' ? true : class { constructor() { refuse() } static create() { return refuse() } } })
-      `,
-    }))
-  },
-}
-
-const result = await build({
-  absWorkingDir: folder.pathname,
-  entryPoints: ['src/main.ts'],
-  outfile: 'dist/main.cjs',
+const common = {
+  absWorkingDir: fileURLToPath(folder),
   bundle: true,
   platform: 'node',
-  format: 'cjs',
   target: 'node20',
+  minifySyntax: false,
+  minifyWhitespace: false,
+  logLevel: 'warning',
+}
+
+const parts = await build({
+  ...common,
+  entryPoints: ['src/main.ts'],
+  outdir: partsFolder,
+  format: 'esm',
+  splitting: true,
+  // OpenTelemetry publishes ESM under `module`; from `main` it comes in whole.
   mainFields: ['module', 'main'],
-  conditions: ['@battlescope/source'],
-  minifySyntax: true,
-  minifyWhitespace: true,
+  conditions: ['@battlescope/source', 'module'],
+  legalComments: 'inline',
+  define: {
+    VERSION: JSON.stringify(version),
+    // Only yargs asks, for its translations, which are not in the bundle.
+    'import.meta.url': JSON.stringify('file:///battlescope-scheduler/main.cjs'),
+  },
+  metafile: true,
+  plugins: [notInThisBuild, editPackages],
+})
+
+const program = await build({
+  ...common,
+  entryPoints: [`${partsFolder}/main.js`],
+  outfile: 'dist/main.cjs',
+  format: 'cjs',
+  supported: { 'dynamic-import': false },
   legalComments: 'linked',
   metafile: true,
-  // pg asks whether it runs on Cloudflare by touching Response, which makes Node load its whole fetch.
-  define: { VERSION: JSON.stringify(version), Response: 'undefined' },
-  plugins: [notInThisBuild],
-  logLevel: 'warning',
 })
-writeFileSync(new URL('dist/meta.json', folder), JSON.stringify(result.metafile))
+
+rmSync(new URL(partsFolder, folder), { recursive: true })
+// `inputs` of the first pass name packages; the size is the second's.
+const { bytes } = program.metafile.outputs['dist/main.cjs']
+writeFileSync(new URL('dist/meta.json', folder), JSON.stringify({ bytes, parts: parts.metafile }))
+
+const packages = new Map()
+for (const output of Object.values(parts.metafile.outputs)) {
+  for (const [file, { bytesInOutput }] of Object.entries(output.inputs)) {
+    const name =
+      /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? /packages\/[^/]+/.exec(file)?.[0] ?? 'apps/scheduler'
+    packages.set(name, (packages.get(name) ?? 0) + bytesInOutput)
+  }
+}
+const kilobytes = (size) => `${(size / 1000).toFixed(0)} kB`
+console.log(`dist/main.cjs  ${kilobytes(bytes)}`)
+for (const [name, size] of [...packages].sort(([, a], [, b]) => b - a).slice(0, 12)) {
+  console.log(`  ${kilobytes(size).padStart(7)}  ${name}`)
+}

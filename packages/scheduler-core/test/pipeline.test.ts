@@ -265,6 +265,7 @@ describe('a dry run', () => {
       const task = entry({
         run: async (context) => {
           await writeNote(context, 'never')
+          expect(await context.checkpoint.load()).toBeUndefined()
           await context.checkpoint.save({ done: 1 })
           return { outcome: 'succeeded' }
         },

@@ -167,8 +167,7 @@ export class StateStore {
     try {
       return await this.#read((db) => selectState(db))
     } catch (error) {
-      // undefined_table, invalid_schema_name: nothing has been migrated yet.
-      if (!['42P01', '3F000'].includes(codeOf(error) ?? '')) throw error
+      if (!isMissingSchema(error)) throw error
       const now = await this.#read(
         async (db) => (await sql<{ now: Date }>`SELECT now() AS now`.execute(db)).rows[0]?.now,
       )
@@ -182,11 +181,17 @@ export class StateStore {
     }
   }
 
+  /** Undefined also where nothing has been migrated yet, as in a dry run on a bare database. */
   async selectCheckpoint(task: string): Promise<unknown> {
-    return this.#read(
-      async (db) =>
-        (await db.selectFrom('checkpoint').select('data').where('task', '=', task).executeTakeFirst())?.data,
-    )
+    try {
+      const row = await this.#read((db) =>
+        db.selectFrom('checkpoint').select('data').where('task', '=', task).executeTakeFirst(),
+      )
+      return row?.data
+    } catch (error) {
+      if (!isMissingSchema(error)) throw error
+      return undefined
+    }
   }
 
   /** Newest first. */
@@ -675,6 +680,11 @@ export class StateStore {
 
 const retryAtAfterFailure = sql`CASE WHEN consecutive_failures + 1 < 2 THEN NULL ELSE now() + interval '1 second'
   * least(${longestBackoffSeconds}::int, ${firstBackoffSeconds}::int * power(2, least(consecutive_failures - 1, 10))) END`
+
+/** undefined_table, invalid_schema_name: nothing has been migrated yet. */
+function isMissingSchema(error: unknown): boolean {
+  return ['42P01', '3F000'].includes(codeOf(error) ?? '')
+}
 
 /** Own statements are safe to repeat: each is a compare-and-set by ticket or revision, or an upsert. A lost COMMIT is the caller's. */
 async function retryTransient<T>(attempt: () => Promise<T>, attempts = 3): Promise<T> {

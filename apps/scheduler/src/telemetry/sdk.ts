@@ -1,0 +1,127 @@
+/**
+ * OpenTelemetry, behind core's interface. Evaluated only when telemetry is on.
+ * Traces alone: what NodeSDK would start by itself (metrics, logs, detectors, propagators) is named and turned off.
+ */
+import { codeOf, type Span, type TaskLogger, type Telemetry } from '@battlescope/scheduler-core'
+import {
+  context,
+  diag,
+  DiagLogLevel,
+  isSpanContextValid,
+  ROOT_CONTEXT,
+  SpanStatusCode,
+  trace,
+  type Context,
+  type SpanContext,
+  type Span as OtelSpan,
+} from '@opentelemetry/api'
+import { OTLPTraceExporter as JsonTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
+import { OTLPTraceExporter as ProtobufTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
+import { defaultResource, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
+import { NodeSDK } from '@opentelemetry/sdk-node'
+import type { StartedTelemetry } from './start.js'
+
+export interface SdkOptions {
+  readonly protocol: 'http/protobuf' | 'http/json'
+  readonly serviceName: string
+  readonly serviceVersion: string
+  /** W3C trace context of whoever started this process. One that does not parse is ignored, as W3C asks for. */
+  readonly traceparent: string | undefined
+  readonly logger: Pick<TaskLogger, 'debug'>
+}
+
+/** Outcomes of a task that make its span an error. */
+const failedOutcomes: readonly unknown[] = ['failed', 'timed-out', 'cancelled']
+
+export function startSdk({ protocol, serviceName, serviceVersion, traceparent, logger }: SdkOptions): StartedTelemetry {
+  const sdk = new NodeSDK({
+    traceExporter: protocol === 'http/json' ? new JsonTraceExporter() : new ProtobufTraceExporter(),
+    metricReaders: [],
+    logRecordProcessors: [],
+    instrumentations: [],
+    textMapPropagator: null,
+    // The default detectors add process id, host name and the command line, which may hold secrets.
+    resourceDetectors: [envDetector],
+    // What the environment names (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) comes from the detector and wins.
+    resource: defaultResource().merge(
+      resourceFromAttributes({ 'service.name': serviceName, 'service.version': serviceVersion }),
+    ),
+  })
+  const tell = (message: string) => logger.debug({ event: 'telemetry', detail: message }, 'telemetry reports')
+  // NodeSDK hands its reports to the console when OTEL_LOG_LEVEL is set; stdout is not ours to give.
+  diag.setLogger(
+    { error: tell, warn: tell, info: tell, debug: () => undefined, verbose: () => undefined },
+    { logLevel: DiagLogLevel.INFO, suppressOverrideMessage: true },
+  )
+  sdk.start()
+  const tracer = trace.getTracer('battlescope-scheduler', serviceVersion)
+  const inbound = parentContext(traceparent)
+  let root: SpanContext | undefined
+
+  const telemetry: Telemetry = {
+    span: (name, attributes, work) => {
+      const active = context.active()
+      const parent = trace.getSpan(active) === undefined ? inbound : active
+      return tracer.startActiveSpan(name, { attributes }, parent, async (span) => {
+        root ??= span.spanContext()
+        try {
+          return await work(spanForCore(span))
+        } catch (error) {
+          // Never the message: it may quote what must not leave.
+          span.setAttribute('error.type', codeOf(error) ?? (error instanceof Error ? error.name : typeof error))
+          span.setStatus({ code: SpanStatusCode.ERROR })
+          throw error
+        } finally {
+          span.end()
+        }
+      })
+    },
+  }
+
+  return {
+    telemetry,
+    traceFields: () => {
+      const current = trace.getActiveSpan()?.spanContext() ?? root
+      return current === undefined ? {} : { trace_id: current.traceId, span_id: current.spanId }
+    },
+    shutdown: async (capMs) => {
+      let timer: NodeJS.Timeout | undefined
+      const cap = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, capMs)
+      })
+      const flushed = sdk.shutdown().catch((error: unknown) => {
+        tell(error instanceof Error ? error.message : String(error))
+      })
+      await Promise.race([flushed, cap])
+      clearTimeout(timer)
+      trace.disable()
+      context.disable()
+      diag.disable()
+    },
+  }
+}
+
+function spanForCore(span: OtelSpan): Span {
+  const own = span.spanContext()
+  return {
+    traceId: own.traceId,
+    traceparent: formatTraceparent(own),
+    set: (attributes) => {
+      span.setAttributes({ ...attributes })
+      if (failedOutcomes.includes(attributes['scheduler.outcome'])) span.setStatus({ code: SpanStatusCode.ERROR })
+    },
+  }
+}
+
+// https://www.w3.org/TR/trace-context/#traceparent-header
+const traceparentPattern = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/
+
+function parentContext(traceparent: string | undefined): Context {
+  const [, traceId = '', spanId = '', flags = '0'] = traceparentPattern.exec(traceparent ?? '') ?? []
+  const parent: SpanContext = { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & 1, isRemote: true }
+  return isSpanContextValid(parent) ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT
+}
+
+function formatTraceparent({ traceId, spanId, traceFlags }: SpanContext): string {
+  return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`
+}

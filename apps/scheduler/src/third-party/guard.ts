@@ -1,0 +1,1 @@
+export function guardProcess(_: (error: unknown, what: string) => void): { release(): void } { return { release() {} } }

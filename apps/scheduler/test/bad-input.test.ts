@@ -1,0 +1,207 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createTestDatabase, createTestRole, startPostgres, type TestDatabase } from '@battlescope/postgres-testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { refuseUnfit } from '../src/connect.js'
+import { battlescope, records } from './support.js'
+
+let database: TestDatabase
+let folder: string
+beforeAll(async () => {
+  database = await createTestDatabase()
+  folder = mkdtempSync(join(tmpdir(), 'scheduler-bad-input-'))
+})
+afterAll(async () => {
+  rmSync(folder, { recursive: true, force: true })
+  await database.drop()
+})
+
+const password = 'SeCrEt-PaSsWoRd'
+
+async function fails(argv: readonly string[], environment: Record<string, string>, exitCode: number) {
+  const ended = await battlescope(argv, environment)
+  expect(ended.exitCode, ended.stderr + ended.stdout).toBe(exitCode)
+  const text = ended.stderr + ended.stdout
+  expect(text).not.toContain(password)
+  return text
+}
+
+function withPassword(url: string): string {
+  const changed = new URL(url)
+  changed.password = password
+  return changed.href
+}
+
+describe('DATABASE_URL', () => {
+  it('that is missing', async () => {
+    const text = await fails([], {}, 78)
+    expect(text).toContain('DATABASE_URL')
+    expect(text).toContain('DATABASE_URL_FILE')
+  })
+
+  it('that is malformed', async () => {
+    const text = await fails(['plan'], { DATABASE_URL: `mysql://me:${password}@localhost/x` }, 78)
+    expect(text).toMatch(/postgres(ql)?:\/\//)
+  })
+
+  it('whose file cannot be read', async () => {
+    const text = await fails(['plan'], { DATABASE_URL_FILE: join(folder, 'absent') }, 78)
+    expect(text).toContain('DATABASE_URL_FILE')
+    expect(text).toContain('absent')
+  })
+
+  it('from a file is used', async () => {
+    const path = join(folder, 'url')
+    writeFileSync(path, `${database.url}\n`)
+    expect((await battlescope(['plan'], { DATABASE_URL_FILE: path })).exitCode).toBe(0)
+  })
+
+  it('whose host does not answer', async () => {
+    const text = await fails(['plan'], { DATABASE_URL: `postgres://me:${password}@127.0.0.1:1/x` }, 69)
+    expect(text).toContain('127.0.0.1:1')
+    expect(text).toContain('hint')
+  })
+
+  it('whose host does not exist', async () => {
+    expect(await fails(['plan'], { DATABASE_URL: `postgres://me:${password}@no.such.host.invalid/x` }, 69)).toContain('no.such.host.invalid')
+  })
+
+  it('with a wrong password', async () => {
+    const role = await createTestRole(database)
+    const text = await fails(['plan'], { DATABASE_URL: withPassword(role.url) }, 69)
+    expect(text).toContain('password')
+  })
+
+  it('with a database that does not exist', async () => {
+    const url = new URL(database.url)
+    url.pathname = '/no_such_database'
+    expect(await fails(['plan'], { DATABASE_URL: url.href }, 69)).toContain('no_such_database')
+  })
+
+  it('that leads to something else than PostgreSQL', async () => {
+    const server: Server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(0, '127.0.0.1')
+    await new Promise((resolve) => server.once('listening', resolve))
+    const { port } = server.address() as { port: number }
+    await fails(['plan'], { DATABASE_URL: `postgres://me:${password}@127.0.0.1:${port}/x?sslmode=disable` }, 69)
+    await new Promise((resolve) => server.close(resolve))
+  })
+
+  it('is told in one log line by a run without a terminal', async () => {
+    const { stdout, exitCode } = await battlescope([], { DATABASE_URL: 'postgres://me@127.0.0.1:1/x' })
+    expect(exitCode).toBe(69)
+    expect(records(stdout)).toMatchObject([{ level: 'error', event: 'run-failed', errorCode: 'database-unavailable', exitCode: 69 }])
+  })
+})
+
+describe('a server', () => {
+  it('older than 15 is refused', () => {
+    const facts = { versionNum: 140_019, version: '14.19', inRecovery: false, host: 'db', port: 5432 }
+    expect(() => refuseUnfit(facts)).toThrow(expect.objectContaining({ code: 'database-too-old', exitCode: 78 }))
+    expect(() => refuseUnfit({ ...facts, versionNum: 150_000 })).not.toThrow()
+  })
+
+  it('that is a standby is refused', async () => {
+    const server = await startPostgres()
+    try {
+      if (server.dataDir === undefined) return
+      expect((await battlescope([], { DATABASE_URL: server.url })).exitCode).toBe(0)
+    } finally {
+      await server.stop()
+    }
+    const standby = { versionNum: 150_018, version: '15.18', inRecovery: true, host: 'db', port: 5432 }
+    expect(() => refuseUnfit(standby)).toThrow(expect.objectContaining({ code: 'database-standby', exitCode: 69 }))
+  })
+})
+
+describe('a role without grants', () => {
+  it('is told which schema it may not make, and doctor says the SQL', async () => {
+    const role = await createTestRole(database)
+    const text = await fails([], { DATABASE_URL: role.url }, 78)
+    expect(text).toContain('CREATE SCHEMA')
+    const doctor = await battlescope(['doctor', '--json'], { DATABASE_URL: role.url })
+    expect(doctor.exitCode).toBe(78)
+    expect(JSON.parse(doctor.stdout)).toContainEqual(expect.objectContaining({ check: 'schema scheduler', result: 'fail', mend: expect.stringContaining('AUTHORIZATION') as string }))
+  })
+})
+
+describe('tasks', () => {
+  it('that do not exist are named, with the nearest', async () => {
+    const text = await fails([], { DATABASE_URL: database.url, SCHEDULER_TASKS: 'analyse' }, 78)
+    expect(text).toContain("'analyse'")
+    expect(text).toContain("'analyze'")
+  })
+
+  it('listed twice, and a list that is empty', async () => {
+    expect(await fails([], { DATABASE_URL: database.url, SCHEDULER_TASKS: 'analyze,analyze' }, 78)).toContain('each task once')
+    expect(await fails([], { DATABASE_URL: database.url, SCHEDULER_TASKS: ' , ' }, 78)).toContain('SCHEDULER_TASKS')
+  })
+
+  it('asked for by --task that are not enabled', async () => {
+    expect(await fails(['run', '--task', 'analyse'], { DATABASE_URL: database.url }, 64)).toContain('analyze')
+  })
+
+  it('from a package that is missing are disabled loudly, and the others run', async () => {
+    const environment = { DATABASE_URL: database.url, SCHEDULER_TASKS: 'analyze,@acme/absent' }
+    const { exitCode, stdout } = await battlescope([], environment)
+    expect(exitCode).toBe(1)
+    expect(records(stdout)).toContainEqual(expect.objectContaining({ event: 'task-disabled', task: '@acme/absent' }))
+    expect(records(stdout)).toContainEqual(expect.objectContaining({ event: 'task-ended', task: 'analyze' }))
+  })
+})
+
+describe('options', () => {
+  it('that are mistyped in the environment are all reported at once', async () => {
+    const text = await fails(
+      [],
+      { DATABASE_URL: database.url, SCHEDULER_BUGDET: '40s', SCHEDULER_GRACE: '10', SCHEDULER_ANALYZE_PARALLEL: 'many', LOG_LEVEL: 'loud' },
+      78,
+    )
+    expect(text).toContain('4 problems')
+    for (const part of ['SCHEDULER_BUGDET', 'SCHEDULER_BUDGET', 'SCHEDULER_GRACE', 'SCHEDULER_ANALYZE_PARALLEL', 'LOG_LEVEL', 'loud']) expect(text).toContain(part)
+  })
+
+  it('that are unknown in the file are reported with their line', async () => {
+    const path = join(folder, 'unknown.yaml')
+    writeFileSync(path, 'budget: 30s\nanalyze:\n  paralel: 3\n')
+    const text = await fails(['plan', '--config', path], { DATABASE_URL: database.url }, 78)
+    expect(text).toContain('analyze.paralel')
+    expect(text).toContain('parallel')
+    expect(text).toContain(':3')
+  })
+
+  it('of a file that is not YAML', async () => {
+    const path = join(folder, 'broken.yaml')
+    writeFileSync(path, 'analyze: [1, 2\nbudget: "')
+    const text = await fails([], { DATABASE_URL: database.url, SCHEDULER_CONFIG: path }, 78)
+    expect(text).toContain('YAML')
+    expect(text).toContain('broken.yaml')
+  })
+
+  it('of a file that does not exist', async () => {
+    expect(await fails([], { DATABASE_URL: database.url, SCHEDULER_CONFIG: join(folder, 'nowhere.yaml') }, 78)).toContain('nowhere.yaml')
+  })
+
+  it('keep secrets out of every output', async () => {
+    const { stdout, stderr, exitCode } = await battlescope(['config'], { DATABASE_URL: `postgres://me:${password}@db/x`, DATABASE_DIRECT_URL: `postgres://me:${password}@db/x` })
+    expect(exitCode).toBe(0)
+    expect(stdout + stderr).not.toContain(password)
+    expect(stdout).toContain('********')
+  })
+})
+
+describe('the command line', () => {
+  it.each([
+    [['runn'], 'run'],
+    [['run', '--forse'], 'force'],
+    [['history', '--since', 'yesterday'], '7d'],
+    [['pause', 'analyze', '--until', 'soon'], '3d'],
+    [['pause'], 'help'],
+    [['run', '--fail-on', 'bad'], 'fail-on'],
+  ])('%j is a usage error with a hint', async (argv, hint) => {
+    const text = await fails(argv, { DATABASE_URL: database.url }, 64)
+    expect(text).toContain('hint')
+    expect(text).toContain(hint)
+  })
+})

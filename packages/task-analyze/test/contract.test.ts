@@ -1,0 +1,17 @@
+import { battlescopeDdl } from '@battlescope/database/battlescope-ddl'
+import { describeTaskContract } from '@battlescope/scheduler-testing'
+import { analyze } from '../src/index.js'
+
+describeTaskContract(analyze, {
+  template: { name: 'battlescope', build: battlescopeDdl },
+  // Statistics of every table are fresh: nothing to do.
+  unseeded: async (database) => {
+    await database.query('ANALYZE')
+  },
+  seed: async (database) => {
+    await database.query(`
+      INSERT INTO killmail_events (killmail_id, system_id, occurred_at, zkb_url)
+      SELECT i, 30000000 + i % 50, now() - i * interval '1 minute', 'https://zkillboard.com/kill/' || i FROM generate_series(1, 2000) AS i;
+      INSERT INTO killmail_enrichments (killmail_id) SELECT killmail_id FROM killmail_events;`)
+  },
+})

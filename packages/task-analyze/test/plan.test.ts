@@ -1,0 +1,138 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { analyzeConfig, type AnalyzeConfig } from '../src/config.js'
+import { keyOf, planAnalyze, type AnalyzePlan } from '../src/plan.js'
+import type { Candidate } from '../src/queries.js'
+
+const defaults = analyzeConfig.parse({ relations: ['public.*'] })
+
+function candidate(name: string, change: Partial<Candidate> = {}): Candidate {
+  return {
+    schema: 'public',
+    name,
+    kind: 'table',
+    estimatedRows: 100_000,
+    changedRows: 0,
+    leafChanges: 0,
+    permitted: true,
+    lastAnalyzeAt: new Date(0),
+    ...change,
+  }
+}
+
+const none = { parents: {} }
+const plan = (candidates: Candidate[], config: Partial<AnalyzeConfig> = {}, cursor = none as { parents: Record<string, number> }) =>
+  planAnalyze(candidates, { ...defaults, ...config }, cursor)
+const names = ({ actions }: AnalyzePlan) => actions.map(({ candidate: { name } }) => name)
+
+describe('planAnalyze', () => {
+  it('takes what was never analyzed first, then what changed most', () => {
+    const result = plan([
+      candidate('a', { changedRows: 6000 }),
+      candidate('b', { changedRows: 50_000 }),
+      candidate('c', { estimatedRows: undefined }),
+      candidate('d', { changedRows: 10 }),
+    ])
+    expect(names(result)).toEqual(['c', 'b', 'a'])
+    expect(result.unchanged.map(({ name }) => name)).toEqual(['d'])
+  })
+
+  it.each([
+    ['under the floor', 100, 499, false],
+    ['at the floor', 100, 500, true],
+    ['under the share', 1_000_000, 49_999, false],
+    ['at the share', 1_000_000, 50_000, true],
+    ['in an empty relation', 0, 500, true],
+  ])('%s: %i rows, %i changed → %s', (_name, estimatedRows, changedRows, expected) => {
+    expect(names(plan([candidate('t', { estimatedRows, changedRows })]))).toEqual(expected ? ['t'] : [])
+  })
+
+  it('never repeats an empty relation that was analyzed', () => {
+    expect(names(plan([candidate('empty', { estimatedRows: 0 })]))).toEqual([])
+  })
+
+  it('judges a partitioned parent by what its leaves counted since its last ANALYZE', () => {
+    const parent = candidate('parent', { kind: 'partitioned', leafChanges: 20_000, changedRows: 0 })
+    expect(names(plan([parent]))).toEqual(['parent'])
+    expect(names(plan([parent], {}, { parents: { 'public.parent': 20_000 } }))).toEqual([])
+    expect(names(plan([parent], {}, { parents: { 'public.parent': 14_999 } }))).toEqual(['parent'])
+    // Statistics were reset since.
+    expect(names(plan([parent], {}, { parents: { 'public.parent': 9_000_000 } }))).toEqual(['parent'])
+  })
+
+  it('names what is not ours, and what does not exist', () => {
+    const result = plan([candidate('mine'), candidate('theirs', { permitted: false, changedRows: 90_000 })], {
+      relations: ['mine', 'public.theirs', 'absent', 'nothing_*'],
+    })
+    expect(names(result)).toEqual([])
+    expect(result.notPermitted.map(({ name }) => name)).toEqual(['theirs'])
+    expect(result.missing).toEqual(['absent', 'nothing_*'])
+  })
+
+  it.each([
+    [['*'], ['a', 'b_1']],
+    [['public.?'], ['a']],
+    [['b*'], ['b_1']],
+    [['other.*'], ['x']],
+    [['*.*'], ['a', 'b_1', 'x']],
+    [['"b_1"'], ['b_1']],
+    [['A'], []],
+  ])('reads %j as a pattern', (relations, expected) => {
+    const candidates = [candidate('a'), candidate('b_1'), candidate('x', { schema: 'other' })]
+    expect(names(plan(candidates, { relations, when: 'always' })).sort()).toEqual(expected)
+  })
+
+  const anyCandidate = fc.record({
+    schema: fc.constantFrom('public', 'other', 'Odd "schema".x'),
+    name: fc.string({ minLength: 1, maxLength: 20 }),
+    kind: fc.constantFrom('table' as const, 'partitioned' as const, 'materialized-view' as const),
+    estimatedRows: fc.option(fc.nat(10_000_000), { nil: undefined }),
+    changedRows: fc.nat(10_000_000),
+    leafChanges: fc.nat(10_000_000),
+    permitted: fc.boolean(),
+    lastAnalyzeAt: fc.constant(undefined),
+  })
+  const candidates = fc.uniqueArray(anyCandidate, { selector: keyOf, maxLength: 20 })
+
+  it('with always plans everything that is permitted, once', () => {
+    fc.assert(
+      fc.property(candidates, (all) => {
+        const keys = plan(all, { relations: ['*.*'], when: 'always' }).actions.map((action) => keyOf(action.candidate))
+        expect(keys.sort()).toEqual(all.filter(({ permitted }) => permitted).map(keyOf).sort())
+      }),
+    )
+  })
+
+  it('never plans what is excluded, and does not depend on the order of what it reads', () => {
+    fc.assert(
+      fc.property(candidates, (all) => {
+        const config = { relations: ['*.*'], exclude: ['other.*'] }
+        const planned = plan(all, config)
+        expect(planned.actions.some((action) => action.candidate.schema === 'other')).toBe(false)
+        expect(plan([...all].reverse(), config).actions).toEqual(planned.actions)
+      }),
+    )
+  })
+
+  it('has nothing left to do after it was carried out', () => {
+    fc.assert(
+      fc.property(candidates, (all) => {
+        const { actions } = plan(all, { relations: ['*.*'] })
+        const parents: Record<string, number> = {}
+        for (const action of actions) parents[keyOf(action.candidate)] = action.candidate.leafChanges
+        const after = all.map((one) =>
+          actions.some((action) => action.candidate === one) ? { ...one, estimatedRows: one.estimatedRows ?? 0, changedRows: 0 } : one,
+        )
+        expect(plan(after, { relations: ['*.*'] }, { parents }).actions).toEqual([])
+      }),
+    )
+  })
+})
+
+describe('the options', () => {
+  it('refuse names that PostgreSQL could not mean', () => {
+    for (const name of ['', 'a.b.c', 'x'.repeat(64), 'a.b.*', '"open']) {
+      expect(analyzeConfig.safeParse({ relations: [name] }).success, name).toBe(false)
+    }
+  })
+})

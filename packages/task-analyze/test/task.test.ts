@@ -1,0 +1,119 @@
+import { createTestDatabase, createTestRole, runOneTask, startPostgres, type TestDatabase, type TestServer } from '@battlescope/scheduler-testing'
+import { openConnections } from '@battlescope/database'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { sql } from 'kysely'
+import { analyze } from '../src/index.js'
+
+/** Rows as the planner believes; -1 before the first ANALYZE. */
+async function estimates(database: TestDatabase): Promise<Record<string, number>> {
+  const rows = await database.query<{ name: string; rows: number }>(
+    `SELECT c.relname AS name, c.reltuples::float8 AS rows FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') ORDER BY 1`,
+  )
+  return Object.fromEntries(rows.map(({ name, rows: count }) => [name, count]))
+}
+
+const run = (database: TestDatabase, config: object = {}, databaseUrl = database.url) =>
+  runOneTask({ task: analyze, databaseUrl, config: { relations: ['public.*'], ...config } })
+
+describe.each([15, 17] as const)('analyze on PostgreSQL %i', (major) => {
+  let server: TestServer
+  let database: TestDatabase
+  beforeAll(async () => {
+    server = await startPostgres({ major })
+  })
+  afterAll(() => server.stop())
+  beforeEach(async () => {
+    database = await createTestDatabase({ server })
+  })
+  afterEach(() => database.drop())
+
+  it('makes the estimates equal the counts, and finds nothing to do afterwards', async () => {
+    await database.query('CREATE TABLE a AS SELECT generate_series(1, 1234) AS i; CREATE TABLE b (i int)')
+    const { task } = await run(database)
+    expect(task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(await estimates(database)).toEqual({ a: 1234, b: 0 })
+    expect((await run(database)).task.run?.actions).toEqual([])
+  })
+
+  it('analyzes again what changed, and nothing else', async () => {
+    await database.query('CREATE TABLE a AS SELECT generate_series(1, 5000) AS i; CREATE TABLE b AS SELECT generate_series(1, 5000) AS i')
+    await run(database)
+    await database.query('DELETE FROM a WHERE i <= 1000; DELETE FROM b WHERE i <= 10')
+    const { task } = await run(database)
+    expect(task.run?.actions.map(({ target }) => target)).toEqual(['public.a'])
+    expect(await estimates(database)).toEqual({ a: 4000, b: 5000 })
+  })
+
+  it('keeps partitioned parents, which autovacuum never does', async () => {
+    await database.query(`
+      CREATE TABLE p (i int) PARTITION BY RANGE (i);
+      CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10000);
+      CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10000) TO (20000);
+      INSERT INTO p SELECT generate_series(1, 15000)`)
+    await run(database)
+    expect(await estimates(database)).toEqual({ p: 15_000, p1: 9999, p2: 5001 })
+    expect((await run(database)).task.run?.actions).toEqual([])
+    await database.query('DELETE FROM p WHERE i < 2000')
+    const { task } = await run(database)
+    expect(task.run?.actions.map(({ target }) => target).sort()).toEqual(['public.p', 'public.p1'])
+    expect((await estimates(database))['p']).toBe(13_001)
+    expect((await run(database)).task.run?.actions).toEqual([])
+  })
+
+  it('names a locked relation, and does the rest', async () => {
+    await database.query('CREATE TABLE a AS SELECT 1 AS i; CREATE TABLE b AS SELECT 1 AS i')
+    const other = openConnections({ url: database.url, applicationName: 'other' })
+    try {
+      await other.transaction({ statementTimeoutMs: 30_000 }, async ({ db }) => {
+        await sql`LOCK TABLE a IN ACCESS EXCLUSIVE MODE`.execute(db)
+        const { task } = await run(database, { lockTimeout: 100 })
+        expect(task.run?.outcome).toBe('succeeded')
+        expect(task.run?.findings).toMatchObject([{ key: 'not-analyzed', severity: 'warning' }])
+        expect(task.run?.findings[0]?.summary).toContain('public.a (is locked by another session)')
+      })
+    } finally {
+      await other.close()
+    }
+    expect(await estimates(database)).toEqual({ a: -1, b: 1 })
+    const trail = await database.query(`SELECT target, result, error_code FROM scheduler.action ORDER BY target`)
+    expect(trail).toEqual([
+      { target: 'public.a', result: 'failed', error_code: '55P03' },
+      { target: 'public.b', result: 'succeeded', error_code: null },
+    ])
+  })
+
+  it('does not take a missing permission for success', async () => {
+    const role = await createTestRole(database)
+    await database.query(`CREATE TABLE a AS SELECT 1 AS i; CREATE SCHEMA scheduler AUTHORIZATION ${role.name}`)
+    const { task } = await run(database, {}, role.url)
+    expect(task.run).toMatchObject({ outcome: 'skipped', reason: 'no relation may be analyzed by this role' })
+    expect(task.run?.findings).toMatchObject([{ key: 'not-permitted', details: { relations: ['public.a'] } }])
+    expect(await estimates(database)).toEqual({ a: -1 })
+    await database.query(major >= 17 ? `GRANT MAINTAIN ON a TO ${role.name}` : `ALTER TABLE a OWNER TO ${role.name}`)
+    expect((await run(database, {}, role.url)).task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(await estimates(database)).toEqual({ a: 1 })
+  })
+
+  it('reports what was named and does not exist, when something else does', async () => {
+    await database.query('CREATE TABLE a AS SELECT 1 AS i')
+    const { task } = await run(database, { relations: ['a', 'gone', 'nothing_*'] })
+    expect(task.run).toMatchObject({ outcome: 'succeeded', findings: [{ key: 'missing', details: { relations: ['gone'] } }] })
+    expect((await run(database, { relations: ['gone'] })).task.run).toMatchObject({ outcome: 'skipped', reason: 'none of the relations exists' })
+  })
+
+  it('quotes whatever PostgreSQL accepts as a name', async () => {
+    const odd = ['We.ird "Name"', 'new\nline', 'MixedCase', 'x'.repeat(63), '*?', "quo'te; DROP TABLE a", 'ünï→💥']
+    for (const name of odd) await database.query(`CREATE TABLE "${name.replaceAll('"', '""')}" AS SELECT 1 AS i`)
+    const { task } = await run(database)
+    expect(task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    const after = await estimates(database)
+    expect(odd.map((name) => after[name])).toEqual(odd.map(() => 1))
+  })
+
+  it('analyzes everything in every run with when: always', async () => {
+    await database.query('CREATE TABLE a AS SELECT 1 AS i')
+    await run(database, { when: 'always' })
+    expect((await run(database, { when: 'always' })).task.run?.actions).toHaveLength(1)
+  })
+})
