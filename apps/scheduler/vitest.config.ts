@@ -1,4 +1,7 @@
 import { defineConfig, mergeConfig } from 'vitest/config'
 import { shared } from '../../vitest.shared.js'
 
-export default mergeConfig(shared, defineConfig({ test: { globalSetup: '@battlescope/postgres-testing/global-setup' } }))
+export default mergeConfig(
+  shared,
+  defineConfig({ test: { globalSetup: '@battlescope/postgres-testing/global-setup' } }),
+)

@@ -28,7 +28,9 @@ export const notInThisBuild = {
   name: 'not-in-this-build',
   setup(bundle) {
     bundle.onResolve({ filter: /^(pg-|@opentelemetry\/)/ }, ({ path, importer }) =>
-      Object.hasOwn(absent, path) && (absentFor[path]?.test(importer) ?? true) ? { path, namespace: 'absent' } : undefined,
+      Object.hasOwn(absent, path) && (absentFor[path]?.test(importer) ?? true)
+        ? { path, namespace: 'absent' }
+        : undefined,
     )
     bundle.onLoad({ filter: /.*/, namespace: 'absent' }, ({ path }) => {
       const message = JSON.stringify(`${path} is not in this build of the scheduler`)

@@ -65,7 +65,9 @@ describe('DATABASE_URL', () => {
   })
 
   it('whose host does not exist', async () => {
-    expect(await fails(['plan'], { DATABASE_URL: `postgres://me:${password}@no.such.host.invalid/x` }, 69)).toContain('no.such.host.invalid')
+    expect(await fails(['plan'], { DATABASE_URL: `postgres://me:${password}@no.such.host.invalid/x` }, 69)).toContain(
+      'no.such.host.invalid',
+    )
   })
 
   it('with a wrong password', async () => {
@@ -81,7 +83,10 @@ describe('DATABASE_URL', () => {
   })
 
   it('that leads to something else than PostgreSQL', async () => {
-    const server: Server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(0, '127.0.0.1')
+    const server: Server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(
+      0,
+      '127.0.0.1',
+    )
     await new Promise((resolve) => server.once('listening', resolve))
     const { port } = server.address() as { port: number }
     await fails(['plan'], { DATABASE_URL: `postgres://me:${password}@127.0.0.1:${port}/x?sslmode=disable` }, 69)
@@ -91,7 +96,9 @@ describe('DATABASE_URL', () => {
   it('is told in one log line by a run without a terminal', async () => {
     const { stdout, exitCode } = await battlescope([], { DATABASE_URL: 'postgres://me@127.0.0.1:1/x' })
     expect(exitCode).toBe(69)
-    expect(records(stdout)).toMatchObject([{ level: 'error', event: 'run-failed', errorCode: 'database-unavailable', exitCode: 69 }])
+    expect(records(stdout)).toMatchObject([
+      { level: 'error', event: 'run-failed', errorCode: 'database-unavailable', exitCode: 69 },
+    ])
   })
 })
 
@@ -122,7 +129,13 @@ describe('a role without grants', () => {
     expect(text).toContain('CREATE SCHEMA')
     const doctor = await battlescope(['doctor', '--json'], { DATABASE_URL: role.url })
     expect(doctor.exitCode).toBe(78)
-    expect(JSON.parse(doctor.stdout)).toContainEqual(expect.objectContaining({ check: 'schema scheduler', result: 'fail', mend: expect.stringContaining('AUTHORIZATION') as string }))
+    expect(JSON.parse(doctor.stdout)).toContainEqual(
+      expect.objectContaining({
+        check: 'schema scheduler',
+        result: 'fail',
+        mend: expect.stringContaining('AUTHORIZATION') as string,
+      }),
+    )
   })
 })
 
@@ -134,7 +147,9 @@ describe('tasks', () => {
   })
 
   it('listed twice, and a list that is empty', async () => {
-    expect(await fails([], { DATABASE_URL: database.url, SCHEDULER_TASKS: 'analyze,analyze' }, 78)).toContain('each task once')
+    expect(await fails([], { DATABASE_URL: database.url, SCHEDULER_TASKS: 'analyze,analyze' }, 78)).toContain(
+      'each task once',
+    )
     expect(await fails([], { DATABASE_URL: database.url, SCHEDULER_TASKS: ' , ' }, 78)).toContain('SCHEDULER_TASKS')
   })
 
@@ -155,11 +170,25 @@ describe('options', () => {
   it('that are mistyped in the environment are all reported at once', async () => {
     const text = await fails(
       [],
-      { DATABASE_URL: database.url, SCHEDULER_BUGDET: '40s', SCHEDULER_GRACE: '10', SCHEDULER_ANALYZE_PARALLEL: 'many', LOG_LEVEL: 'loud' },
+      {
+        DATABASE_URL: database.url,
+        SCHEDULER_BUGDET: '40s',
+        SCHEDULER_GRACE: '10',
+        SCHEDULER_ANALYZE_PARALLEL: 'many',
+        LOG_LEVEL: 'loud',
+      },
       78,
     )
     expect(text).toContain('4 problems')
-    for (const part of ['SCHEDULER_BUGDET', 'SCHEDULER_BUDGET', 'SCHEDULER_GRACE', 'SCHEDULER_ANALYZE_PARALLEL', 'LOG_LEVEL', 'loud']) expect(text).toContain(part)
+    for (const part of [
+      'SCHEDULER_BUGDET',
+      'SCHEDULER_BUDGET',
+      'SCHEDULER_GRACE',
+      'SCHEDULER_ANALYZE_PARALLEL',
+      'LOG_LEVEL',
+      'loud',
+    ])
+      expect(text).toContain(part)
   })
 
   it('that are unknown in the file are reported with their line', async () => {
@@ -180,11 +209,16 @@ describe('options', () => {
   })
 
   it('of a file that does not exist', async () => {
-    expect(await fails([], { DATABASE_URL: database.url, SCHEDULER_CONFIG: join(folder, 'nowhere.yaml') }, 78)).toContain('nowhere.yaml')
+    expect(
+      await fails([], { DATABASE_URL: database.url, SCHEDULER_CONFIG: join(folder, 'nowhere.yaml') }, 78),
+    ).toContain('nowhere.yaml')
   })
 
   it('keep secrets out of every output', async () => {
-    const { stdout, stderr, exitCode } = await battlescope(['config'], { DATABASE_URL: `postgres://me:${password}@db/x`, DATABASE_DIRECT_URL: `postgres://me:${password}@db/x` })
+    const { stdout, stderr, exitCode } = await battlescope(['config'], {
+      DATABASE_URL: `postgres://me:${password}@db/x`,
+      DATABASE_DIRECT_URL: `postgres://me:${password}@db/x`,
+    })
     expect(exitCode).toBe(0)
     expect(stdout + stderr).not.toContain(password)
     expect(stdout).toContain('********')

@@ -27,7 +27,8 @@ export function planAnalyze(candidates: readonly Candidate[], config: AnalyzeCon
   const wanted = config.relations.map(parsePattern)
   const excluded = config.exclude.map(parsePattern)
   const chosen = candidates.filter(
-    (candidate) => wanted.some((pattern) => matches(pattern, candidate)) && !excluded.some((pattern) => matches(pattern, candidate)),
+    (candidate) =>
+      wanted.some((pattern) => matches(pattern, candidate)) && !excluded.some((pattern) => matches(pattern, candidate)),
   )
   const permitted = chosen.filter((candidate) => candidate.permitted)
   const judged = permitted.map((candidate) => judge(candidate, config, cursor))
@@ -35,7 +36,9 @@ export function planAnalyze(candidates: readonly Candidate[], config: AnalyzeCon
     actions: judged.filter((planned) => planned !== undefined).sort(worstFirst),
     unchanged: permitted.filter((_, index) => judged[index] === undefined),
     notPermitted: chosen.filter((candidate) => !candidate.permitted),
-    missing: config.relations.filter((_, index) => !candidates.some((candidate) => matches(wanted[index] ?? parsePattern(''), candidate))),
+    missing: config.relations.filter(
+      (_, index) => !candidates.some((candidate) => matches(wanted[index] ?? parsePattern(''), candidate)),
+    ),
   }
 }
 
@@ -64,6 +67,7 @@ function worstFirst(a: PlannedAnalyze, b: PlannedAnalyze): number {
 
 /** The quoted, qualified name: one text per relation. */
 export function keyOf({ schema, name }: Pick<Candidate, 'schema' | 'name'>): string {
-  const quote = (identifier: string) => (/^[a-z_][a-z0-9_$]*$/.test(identifier) ? identifier : `"${identifier.replaceAll('"', '""')}"`)
+  const quote = (identifier: string) =>
+    /^[a-z_][a-z0-9_$]*$/.test(identifier) ? identifier : `"${identifier.replaceAll('"', '""')}"`
   return `${quote(schema)}.${quote(name)}`
 }

@@ -34,7 +34,9 @@ const kinds = { r: 'table', p: 'partitioned', m: 'materialized-view' } as const
  * (https://www.postgresql.org/docs/15/sql-analyze.html), and asking for MAINTAIN is an error (22023).
  */
 export async function selectCandidates(db: Kysely<unknown>): Promise<readonly Candidate[]> {
-  const version = await sql<{ version: number }>`SELECT pg_catalog.current_setting('server_version_num')::int4 AS version`.execute(db)
+  const version = await sql<{
+    version: number
+  }>`SELECT pg_catalog.current_setting('server_version_num')::int4 AS version`.execute(db)
   const permitted =
     (version.rows[0]?.version ?? 0) >= 170_000
       ? sql`pg_catalog.has_table_privilege(c.oid, 'MAINTAIN')`
@@ -70,7 +72,9 @@ export async function selectCandidates(db: Kysely<unknown>): Promise<readonly Ca
 /** When the relation was last analyzed by a command; undefined when never, or when it is gone. */
 export async function selectLastAnalyze(db: Kysely<unknown>, schema: string, name: string): Promise<Date | undefined> {
   const { rows } = await sql<{ at: Date | null }>`
-    SELECT s.last_analyze AS at FROM pg_catalog.pg_stat_all_tables s WHERE s.schemaname = ${schema} AND s.relname = ${name}`.execute(db)
+    SELECT s.last_analyze AS at FROM pg_catalog.pg_stat_all_tables s WHERE s.schemaname = ${schema} AND s.relname = ${name}`.execute(
+    db,
+  )
   return rows[0]?.at ?? undefined
 }
 

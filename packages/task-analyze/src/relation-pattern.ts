@@ -11,7 +11,8 @@ export function parsePattern(text: string): RelationPattern {
   if (text.includes('"') || !/[*?]/.test(text)) return { kind: 'name', ...parseRelationName(text) }
   const parts = text.split('.')
   const [first = '', second] = parts
-  if (parts.length > 2) throw new Error(`'${text}' has too many dots: write schema.name, and quote parts that contain a dot`)
+  if (parts.length > 2)
+    throw new Error(`'${text}' has too many dots: write schema.name, and quote parts that contain a dot`)
   return second === undefined
     ? { kind: 'wildcard', schema: /^public$/, name: wildcard(first) }
     : { kind: 'wildcard', schema: wildcard(first), name: wildcard(second) }
@@ -23,6 +24,9 @@ export function matches(pattern: RelationPattern, { schema, name }: Pick<Candida
 }
 
 function wildcard(text: string): RegExp {
-  const source = text.replace(/[\\^$.+()[\]{}|]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')
+  const source = text
+    .replace(/[\\^$.+()[\]{}|]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.')
   return new RegExp(`^${source}$`, 's')
 }

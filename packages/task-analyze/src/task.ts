@@ -1,4 +1,11 @@
-import { defineTask, type Finding, type Notice, type Task, type TaskContext, type TaskResult } from '@battlescope/scheduler-core'
+import {
+  defineTask,
+  type Finding,
+  type Notice,
+  type Task,
+  type TaskContext,
+  type TaskResult,
+} from '@battlescope/scheduler-core'
 import { z } from 'zod'
 import { analyzeConfig, type AnalyzeConfig } from './config.js'
 import { keyOf, planAnalyze, type AnalyzePlan, type Cursor, type PlannedAnalyze } from './plan.js'
@@ -56,20 +63,27 @@ async function analyzeAll(context: Context, actions: readonly PlannedAnalyze[], 
 }
 
 /** @returns why the relation was not analyzed, or undefined when it was. */
-async function analyzeOne(context: Context, { candidate, reason }: PlannedAnalyze, parents: Record<string, number>): Promise<string | undefined> {
+async function analyzeOne(
+  context: Context,
+  { candidate, reason }: PlannedAnalyze,
+  parents: Record<string, number>,
+): Promise<string | undefined> {
   const { schema, name } = candidate
   const key = keyOf(candidate)
   let warnings: readonly Notice[] = []
   try {
-    await context.act({ kind: 'analyze', target: key, reason, lockTimeoutMs: context.config.lockTimeout }, async (fenced) => {
-      await analyzeRelation(fenced.db, schema, name)
-      warnings = fenced.notices.filter(({ code }) => code.startsWith('01') || code === '55P03')
-      if (warnings.length > 0) throw new NotAnalyzed(warnings[0]?.message ?? 'the server refused with a warning')
-      if (candidate.kind !== 'partitioned') return
-      // One object for all workers: a transaction that commits later saves what the earlier ones saved too.
-      parents[key] = candidate.leafChanges
-      await fenced.saveCheckpoint({ parents: { ...parents } })
-    })
+    await context.act(
+      { kind: 'analyze', target: key, reason, lockTimeoutMs: context.config.lockTimeout },
+      async (fenced) => {
+        await analyzeRelation(fenced.db, schema, name)
+        warnings = fenced.notices.filter(({ code }) => code.startsWith('01') || code === '55P03')
+        if (warnings.length > 0) throw new NotAnalyzed(warnings[0]?.message ?? 'the server refused with a warning')
+        if (candidate.kind !== 'partitioned') return
+        // One object for all workers: a transaction that commits later saves what the earlier ones saved too.
+        parents[key] = candidate.leafChanges
+        await fenced.saveCheckpoint({ parents: { ...parents } })
+      },
+    )
   } catch (error) {
     const why = reasonToGoOn(error)
     if (why === undefined) throw error
@@ -100,7 +114,8 @@ function resultOf(plan: AnalyzePlan, { remaining, failed }: Left, config: Analyz
   const findings = findingsOf(plan, failed, config)
   if (remaining > 0) return { outcome: 'partial', remaining, findings }
   if (plan.actions.length + plan.unchanged.length > 0) return { outcome: 'succeeded', findings }
-  const reason = plan.notPermitted.length > 0 ? 'no relation may be analyzed by this role' : 'none of the relations exists'
+  const reason =
+    plan.notPermitted.length > 0 ? 'no relation may be analyzed by this role' : 'none of the relations exists'
   return { outcome: 'skipped', reason, findings }
 }
 
@@ -112,13 +127,21 @@ function findingsOf(plan: AnalyzePlan, failed: Left['failed'], config: AnalyzeCo
       key: 'not-permitted',
       severity: 'warning',
       summary: `not ours to analyze: ${notPermitted.join(', ')}`,
-      details: { relations: notPermitted, hint: 'make the role owner (PostgreSQL 15, 16), or GRANT MAINTAIN (17 and later)' },
+      details: {
+        relations: notPermitted,
+        hint: 'make the role owner (PostgreSQL 15, 16), or GRANT MAINTAIN (17 and later)',
+      },
     })
   }
   // The default list names BattleScope's tables, which other databases rightly lack.
   const missing = plan.missing.filter((relation) => parsePattern(relation).kind === 'name')
   if (missing.length > 0 && missing.length < config.relations.length) {
-    findings.push({ key: 'missing', severity: 'info', summary: `do not exist: ${missing.join(', ')}`, details: { relations: missing } })
+    findings.push({
+      key: 'missing',
+      severity: 'info',
+      summary: `do not exist: ${missing.join(', ')}`,
+      details: { relations: missing },
+    })
   }
   if (failed.length > 0) {
     const summary = `not analyzed: ${failed.map(({ relation, reason }) => `${relation} (${reason})`).join(', ')}`

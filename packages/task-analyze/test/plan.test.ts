@@ -21,8 +21,11 @@ function candidate(name: string, change: Partial<Candidate> = {}): Candidate {
 }
 
 const none = { parents: {} }
-const plan = (candidates: Candidate[], config: Partial<AnalyzeConfig> = {}, cursor = none as { parents: Record<string, number> }) =>
-  planAnalyze(candidates, { ...defaults, ...config }, cursor)
+const plan = (
+  candidates: Candidate[],
+  config: Partial<AnalyzeConfig> = {},
+  cursor = none as { parents: Record<string, number> },
+) => planAnalyze(candidates, { ...defaults, ...config }, cursor)
 const names = ({ actions }: AnalyzePlan) => actions.map(({ candidate: { name } }) => name)
 
 describe('planAnalyze', () => {
@@ -98,7 +101,12 @@ describe('planAnalyze', () => {
     fc.assert(
       fc.property(candidates, (all) => {
         const keys = plan(all, { relations: ['*.*'], when: 'always' }).actions.map((action) => keyOf(action.candidate))
-        expect(keys.sort()).toEqual(all.filter(({ permitted }) => permitted).map(keyOf).sort())
+        expect(keys.sort()).toEqual(
+          all
+            .filter(({ permitted }) => permitted)
+            .map(keyOf)
+            .sort(),
+        )
       }),
     )
   })
@@ -121,7 +129,9 @@ describe('planAnalyze', () => {
         const parents: Record<string, number> = {}
         for (const action of actions) parents[keyOf(action.candidate)] = action.candidate.leafChanges
         const after = all.map((one) =>
-          actions.some((action) => action.candidate === one) ? { ...one, estimatedRows: one.estimatedRows ?? 0, changedRows: 0 } : one,
+          actions.some((action) => action.candidate === one)
+            ? { ...one, estimatedRows: one.estimatedRows ?? 0, changedRows: 0 }
+            : one,
         )
         expect(plan(after, { relations: ['*.*'] }, { parents }).actions).toEqual([])
       }),

@@ -48,7 +48,9 @@ describe('analyzeRelation', () => {
   it('sends one ANALYZE with quoted names, and moves last_analyze', async () => {
     await database.query('CREATE SCHEMA "S.x"; CREATE TABLE "S.x"."T""y" AS SELECT 1 AS i')
     expect(await selectLastAnalyze(reader(), 'S.x', 'T"y')).toBeUndefined()
-    await connections.transaction({ statementTimeoutMs: 5000 }, ({ db }) => analyzeRelation(db as Kysely<unknown>, 'S.x', 'T"y'))
+    await connections.transaction({ statementTimeoutMs: 5000 }, ({ db }) =>
+      analyzeRelation(db as Kysely<unknown>, 'S.x', 'T"y'),
+    )
     expect(await selectLastAnalyze(reader(), 'S.x', 'T"y')).toBeInstanceOf(Date)
     expect(await selectLastAnalyze(reader(), 'S.x', 'absent')).toBeUndefined()
   })

@@ -1,4 +1,11 @@
-import { createTestDatabase, createTestRole, runOneTask, startPostgres, type TestDatabase, type TestServer } from '@battlescope/scheduler-testing'
+import {
+  createTestDatabase,
+  createTestRole,
+  runOneTask,
+  startPostgres,
+  type TestDatabase,
+  type TestServer,
+} from '@battlescope/scheduler-testing'
 import { openConnections } from '@battlescope/database'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { sql } from 'kysely'
@@ -37,7 +44,9 @@ describe.each([15, 17] as const)('analyze on PostgreSQL %i', (major) => {
   })
 
   it('analyzes again what changed, and nothing else', async () => {
-    await database.query('CREATE TABLE a AS SELECT generate_series(1, 5000) AS i; CREATE TABLE b AS SELECT generate_series(1, 5000) AS i')
+    await database.query(
+      'CREATE TABLE a AS SELECT generate_series(1, 5000) AS i; CREATE TABLE b AS SELECT generate_series(1, 5000) AS i',
+    )
     await run(database)
     await database.query('DELETE FROM a WHERE i <= 1000; DELETE FROM b WHERE i <= 10')
     const { task } = await run(database)
@@ -98,8 +107,14 @@ describe.each([15, 17] as const)('analyze on PostgreSQL %i', (major) => {
   it('reports what was named and does not exist, when something else does', async () => {
     await database.query('CREATE TABLE a AS SELECT 1 AS i')
     const { task } = await run(database, { relations: ['a', 'gone', 'nothing_*'] })
-    expect(task.run).toMatchObject({ outcome: 'succeeded', findings: [{ key: 'missing', details: { relations: ['gone'] } }] })
-    expect((await run(database, { relations: ['gone'] })).task.run).toMatchObject({ outcome: 'skipped', reason: 'none of the relations exists' })
+    expect(task.run).toMatchObject({
+      outcome: 'succeeded',
+      findings: [{ key: 'missing', details: { relations: ['gone'] } }],
+    })
+    expect((await run(database, { relations: ['gone'] })).task.run).toMatchObject({
+      outcome: 'skipped',
+      reason: 'none of the relations exists',
+    })
   })
 
   it('quotes whatever PostgreSQL accepts as a name', async () => {

@@ -92,7 +92,10 @@ function networkError(error: unknown, where: string): HttpError {
     return new HttpError(cause.code, `${where}: ${cause.code}`, error)
   }
   const detail = typeof cause?.message === 'string' ? cause.message : error instanceof Error ? error.message : ''
-  const code = cause?.code === 'ERR_INVALID_URL' || !/^https?:/.test(where.split(' ')[1] ?? '') ? 'http-invalid-url' : 'http-failed'
+  const code =
+    cause?.code === 'ERR_INVALID_URL' || !/^https?:/.test(where.split(' ')[1] ?? '')
+      ? 'http-invalid-url'
+      : 'http-failed'
   return new HttpError(code, `${where}: ${code === 'http-failed' ? detail : 'not a URL that can be fetched'}`, error)
 }
 

@@ -1,1 +1,3 @@
-export function guardProcess(_: (error: unknown, what: string) => void): { release(): void } { return { release() {} } }
+export function guardProcess(_: (error: unknown, what: string) => void): { release(): void } {
+  return { release() {} }
+}

@@ -1,1 +1,3 @@
-export async function loadThirdPartyTasks(..._: any[]): Promise<any> { return { loaded: [], disabled: [] } }
+export async function loadThirdPartyTasks(..._: any[]): Promise<any> {
+  return { loaded: [], disabled: [] }
+}

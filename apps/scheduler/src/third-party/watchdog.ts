@@ -1,1 +1,3 @@
-export function startWatchdog(_: any): any { return { stop() {}, watching() {} } }
+export function startWatchdog(_: any): any {
+  return { stop() {}, watching() {} }
+}
