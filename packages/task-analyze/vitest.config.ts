@@ -1,7 +1,4 @@
-import { defineConfig, mergeConfig } from 'vitest/config'
+import { defineConfig } from 'vitest/config'
 import { shared } from '../../vitest.shared.js'
 
-export default mergeConfig(
-  shared,
-  defineConfig({ test: { globalSetup: '@battlescope/postgres-testing/global-setup' } }),
-)
+export default defineConfig(shared)

@@ -3,6 +3,7 @@ import { codeOf, exitCodes, messageOf, SchedulerError } from '@battlescope/sched
 import { run } from './commands/run.js'
 import { createHost, type Loader } from './host.js'
 import { Output } from './output.js'
+import { endProcess } from './third-party/guard.js'
 
 export async function main(loader: Loader): Promise<void> {
   const host = createHost(loader)
@@ -15,7 +16,7 @@ export async function main(loader: Loader): Promise<void> {
   } catch (error) {
     exitCode = explainEnd(error, new Output(host.terminal), host.environment['LOG_LEVEL'] === 'debug')
   }
-  process.exit(exitCode)
+  endProcess(exitCode)
 }
 
 function explainEnd(error: unknown, output: Output, verbose: boolean): number {

@@ -235,11 +235,14 @@ export class PgConnection {
   async close(): Promise<void> {
     if (this.#ended) return
     this.#ended = true
+    // An idle socket keeps no process alive: without this, a process that has nothing else to do would end in the middle of what awaits us.
+    this.setIdle(false)
     await Promise.race([this.#client.end().catch(() => undefined), delay(closeTimeoutMs)])
     this.destroy()
   }
 }
 
+/** The timer outlives the race that it was made for, and then keeps no process alive; what it races against does. */
 function delay(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms).unref()

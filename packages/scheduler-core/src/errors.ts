@@ -47,13 +47,8 @@ export const errorTable = {
   'database-standby': { exit: 'unavailable', meaning: 'the server is in recovery: a standby cannot be kept by us' },
   'database-too-old': { exit: 'configuration', meaning: 'the server is older than PostgreSQL 15' },
   'database-permission': { exit: 'configuration', meaning: "the role may not use or make the scheduler's own schema" },
-  'schema-missing': {
-    exit: 'configuration',
-    meaning: "the scheduler's schema does not exist and may not be made; run `migrate`",
-  },
   'schema-newer': { exit: 'configuration', meaning: "the scheduler's schema was made by a newer version" },
   'unknown-task': { exit: 'usage', meaning: 'a task that is not enabled' },
-  'claimed-elsewhere': { exit: 'claimedElsewhere', meaning: 'the task is claimed by another process' },
   'task-disabled': { exit: 'taskFailed', meaning: 'a third-party package is absent, broken or clashing' },
   'lost-claim': { exit: 'taskFailed', meaning: 'another process took the task over; nothing more was committed' },
   'timed-out': { exit: 'taskFailed', meaning: "the task's timeout or the run's deadline passed" },
@@ -64,7 +59,6 @@ export const errorTable = {
   },
   'not-in-dry-run': { exit: 'taskFailed', meaning: 'something that a dry run never does' },
   stopped: { exit: 'terminated', meaning: 'a signal stopped the run' },
-  internal: { exit: 'internal', meaning: 'a bug of the scheduler itself' },
 } as const satisfies Record<string, { exit: ExitCodeName; meaning: string }>
 
 export type ErrorCode = keyof typeof errorTable
@@ -117,6 +111,7 @@ const transientCodes = new Set([
   'ETIMEDOUT',
   'EAI_AGAIN',
   'connection-lost',
+  'connect-timeout',
   'commit-unknown',
 ])
 

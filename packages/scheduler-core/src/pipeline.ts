@@ -25,8 +25,8 @@ export interface RunInput {
   /** Schema of the scheduler's own tables. Default: `scheduler`. */
   readonly schema?: string
   readonly builtIn: Registry
-  /** Loads third-party tasks, after every built-in one has been recorded: what hangs at import harms nobody. */
-  readonly loadThirdParty?: () => Promise<Registry>
+  /** Loaded and run one by one after every built-in task has been recorded. */
+  readonly thirdParty?: ThirdPartyPackages
   readonly clients?: ClientFactories
   readonly logger: TaskLogger
   /** A logger bound to a task and this run. */
@@ -56,6 +56,15 @@ export interface RunInput {
   readonly retention: { readonly historyMs: number; readonly actionsMs: number }
   readonly timer?: Timer
   readonly random?: () => number
+}
+
+export interface ThirdPartyPackages {
+  /** Names of packages. */
+  readonly specifiers: readonly string[]
+  /** Imports one package; never throws for what is wrong with it. */
+  load(specifier: string): Promise<Registry>
+  /** Options that belong to none of the loaded tasks. Asked only when every package was loaded and is fine. */
+  unclaimedOptions(): readonly DisabledTask[]
 }
 
 /** @throws SchedulerError, or the driver's error, when the scheduler's own state cannot be read or written. */
@@ -135,22 +144,105 @@ async function runGroup(execution: Execution, registry: Registry, state: State):
   return execute(execution, planRun(registry, state, execution.planOptions).decisions)
 }
 
+/**
+ * One package after another: those that ended no process come first, then those that waited longest, so that a package that hangs the
+ * process at its import stops the others for one run at most.
+ */
 async function runThirdParty(
   execution: Execution,
   input: RunInput,
   builtIn: readonly TaskReport[],
 ): Promise<{ readonly tasks: readonly TaskReport[]; readonly disabled: readonly DisabledTask[] }> {
-  if (input.loadThirdParty === undefined) return { tasks: [], disabled: [] }
-  const registry = await input.loadThirdParty()
-  const unknown = input.only?.find(
-    (name) => ![...builtIn, ...registry.tasks, ...registry.disabled].some((task) => task.name === name),
-  )
-  if (unknown !== undefined) {
-    throw new SchedulerError('unknown-task', `--task: '${unknown}' is not enabled`, {
-      hint: `enabled: ${[...builtIn, ...registry.tasks].map(({ name }) => name).join(', ')}`,
-    })
+  const { thirdParty } = input
+  if (thirdParty === undefined) return { tasks: [], disabled: [] }
+  const before = await execution.store.readState()
+  const tasks: TaskReport[] = []
+  const disabled: DisabledTask[] = []
+  let everyOneLoaded = true
+  for (const specifier of packageOrder(thirdParty.specifiers, before)) {
+    if (execution.stop.aborted || execution.budgetRemainingMs() <= 0) {
+      everyOneLoaded = false
+      break
+    }
+    const refused = packageRefusal(specifier, before)
+    if (refused !== undefined) {
+      everyOneLoaded = false
+      disabled.push(refused)
+      continue
+    }
+    const registry = await loadUnderClaim(execution, thirdParty, specifier)
+    disabled.push(...registry.disabled)
+    if (registry.disabled.length > 0) everyOneLoaded = false
+    tasks.push(...(await runGroup(execution, registry, await execution.store.readState())))
   }
-  return { tasks: await runGroup(execution, registry, await execution.store.readState()), disabled: registry.disabled }
+  if (everyOneLoaded) {
+    disabled.push(...thirdParty.unclaimedOptions())
+    refuseUnknownNames(input.only, [...builtIn, ...tasks, ...disabled])
+  }
+  return { tasks, disabled }
+}
+
+/** The import is claimed like a task: if it ends the process, the next run sees the claim expire and counts it as a failure. */
+async function loadUnderClaim(
+  execution: Execution,
+  thirdParty: ThirdPartyPackages,
+  specifier: string,
+): Promise<Registry> {
+  if (execution.dryRun) return thirdParty.load(specifier)
+  const { store, runId, holder } = execution
+  const durationMs = execution.budgetRemainingMs() + execution.graceMs
+  const ticket = await store.claimPackage({ row: packageRow(specifier), runId, holder, durationMs })
+  try {
+    return await thirdParty.load(specifier)
+  } finally {
+    // Without a ticket somebody else is loading it at this moment, which is no obstacle.
+    if (ticket !== undefined) await store.releasePackage(ticket)
+  }
+}
+
+/** A package that ended the process rests like a task that fails, and is paused after five in a row. */
+function packageRefusal(specifier: string, state: State): DisabledTask | undefined {
+  const row = state.tasks.get(packageRow(specifier))
+  if (row?.paused !== undefined) {
+    return {
+      name: specifier,
+      reason: `paused since ${row.paused.at.toISOString()}: ${row.paused.reason ?? 'by hand'}`,
+      hint: `mend the package, then: resume ${packageRow(specifier)}`,
+    }
+  }
+  if (row?.retryAt !== undefined && row.retryAt > state.now) {
+    return {
+      name: specifier,
+      reason: `${row.consecutiveFailures} imports in a row ended the process; next try at ${row.retryAt.toISOString()}`,
+      hint: `mend the package, then: resume ${packageRow(specifier)}`,
+    }
+  }
+  return undefined
+}
+
+function packageOrder(specifiers: readonly string[], state: State): readonly string[] {
+  const keyOf = (specifier: string) => {
+    const row = state.tasks.get(packageRow(specifier))
+    return { failures: row?.consecutiveFailures ?? 0, claimedAt: row?.lastClaimedAt?.getTime() ?? 0 }
+  }
+  return [...specifiers].sort((a, b) => {
+    const [left, right] = [keyOf(a), keyOf(b)]
+    return left.failures - right.failures || left.claimedAt - right.claimedAt
+  })
+}
+
+/** Its row among the tasks. A task has no colon in its name. */
+export function packageRow(specifier: string): string {
+  return `npm:${specifier}`
+}
+
+/** Which names exist is known for sure only when every package was loaded. */
+function refuseUnknownNames(only: readonly string[] | undefined, known: readonly { readonly name: string }[]): void {
+  const unknown = only?.find((name) => !known.some((task) => task.name === name))
+  if (unknown === undefined) return
+  throw new SchedulerError('unknown-task', `--task: '${unknown}' is not enabled`, {
+    hint: `enabled: ${known.map(({ name }) => name).join(', ')}`,
+  })
 }
 
 /** The state to plan from: schema made or migrated where that is our part, expired claims freed and counted. */

@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openConnections } from '@battlescope/database'
 import { createTestDatabase } from '@battlescope/postgres-testing'
+import type { ThirdPartyPackages } from '../src/pipeline.js'
+import type { Registry } from '../src/registry.js'
 import { StateStore } from '../src/state/store.js'
 import { createWorld, entry, notes, run, signalOf, writeNote, type World } from './support.js'
 
@@ -505,6 +508,14 @@ describe('pause, resume and release', () => {
   })
 })
 
+function packages(load: Record<string, () => Promise<Registry>>): ThirdPartyPackages {
+  return {
+    specifiers: Object.keys(load),
+    load: (specifier) => load[specifier]?.() ?? Promise.reject(new Error(specifier)),
+    unclaimedOptions: () => [],
+  }
+}
+
 describe('third-party tasks', () => {
   it('are loaded after the built-in ones were recorded', async () => {
     const order: string[] = []
@@ -524,14 +535,57 @@ describe('third-party tasks', () => {
       },
     })
     const report = await run(world, [builtIn], {
-      loadThirdParty: async () => {
-        order.push(`load, ${(await world.database.query('SELECT 1 FROM scheduler.task_run')).length} recorded`)
-        return { tasks: [plugin], disabled: [{ name: '@acme/absent', reason: 'is not installed' }] }
-      },
+      thirdParty: packages({
+        p: async () => {
+          order.push(`load, ${(await world.database.query('SELECT 1 FROM scheduler.task_run')).length} recorded`)
+          return { tasks: [plugin], disabled: [] }
+        },
+        '@acme/absent': () =>
+          Promise.resolve({ tasks: [], disabled: [{ name: '@acme/absent', reason: 'is not installed' }] }),
+      }),
     })
     expect(order).toEqual(['built-in', 'load, 1 recorded', 'plugin'])
     expect(report.exitCode).toBe(1)
     expect(report.disabled).toHaveLength(1)
+    expect(await world.database.query('SELECT 1 FROM scheduler.claim')).toEqual([])
+  })
+
+  it('whose import ends the process come last in the next run, rest, and are paused after five in a row', async () => {
+    const order: string[] = []
+    const none = { tasks: [], disabled: [] }
+    const thirdParty = packages({
+      broken: () => {
+        order.push('broken')
+        return Promise.resolve(none)
+      },
+      good: () => {
+        order.push('good')
+        return Promise.resolve(none)
+      },
+    })
+    const endsTheProcess = async () => {
+      const store = new StateStore(world.connections, 'scheduler')
+      await world.database.query(`UPDATE scheduler.task SET retry_at = NULL WHERE name = 'npm:broken'`)
+      await store.claimPackage({ row: 'npm:broken', runId: randomUUID(), holder: 'gone', durationMs: 0 })
+      await store.freeExpiredClaims()
+    }
+    await endsTheProcess()
+    expect((await run(world, [], { thirdParty })).disabled).toEqual([])
+    expect(order).toEqual(['good', 'broken'])
+
+    for (let ended = 0; ended < 2; ended += 1) await endsTheProcess()
+    const resting = await run(world, [], { thirdParty })
+    expect(resting.disabled).toMatchObject([{ name: 'broken', reason: expect.stringContaining('2 imports in a row') }])
+    for (let ended = 0; ended < 3; ended += 1) await endsTheProcess()
+    const paused = await run(world, [], { thirdParty })
+    expect(paused.disabled).toMatchObject([{ name: 'broken', hint: expect.stringContaining('resume npm:broken') }])
+    expect(paused.exitCode).toBe(1)
+    expect(order).toEqual(['good', 'broken', 'good', 'good'])
+  })
+
+  it('that are asked for by a name that no package has are refused', async () => {
+    const thirdParty = packages({ p: () => Promise.resolve({ tasks: [], disabled: [] }) })
+    await expect(run(world, [], { thirdParty, only: ['nobody'] })).rejects.toMatchObject({ code: 'unknown-task' })
   })
 })
 

@@ -4,7 +4,7 @@ export interface Candidate {
   readonly schema: string
   readonly name: string
   readonly kind: 'table' | 'partitioned' | 'materialized-view'
-  /** Rows as the planner believes; undefined when it was never analyzed. */
+  /** Rows as the planner believes; undefined when the relation was never analyzed. */
   readonly estimatedRows: number | undefined
   /** Rows changed since the last ANALYZE; for partitioned relations always 0. */
   readonly changedRows: number
@@ -19,6 +19,7 @@ interface CandidateRow {
   readonly name: string
   readonly kind: 'r' | 'p' | 'm'
   readonly estimated_rows: number
+  readonly sampled: boolean
   readonly changed_rows: string
   readonly leaf_changes: string
   readonly permitted: boolean
@@ -46,6 +47,7 @@ export async function selectCandidates(db: Kysely<unknown>): Promise<readonly Ca
     SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reltuples AS estimated_rows,
       coalesce(s.n_mod_since_analyze, 0) AS changed_rows, (${permitted}) AS permitted,
       greatest(s.last_analyze, s.last_autoanalyze) AS last_analyze_at,
+      EXISTS (SELECT 1 FROM pg_catalog.pg_stats p WHERE p.schemaname = n.nspname AND p.tablename = c.relname) AS sampled,
       CASE WHEN c.relkind = 'p' THEN (
         SELECT coalesce(sum(l.n_tup_ins + l.n_tup_upd + l.n_tup_del), 0)
         FROM pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_stat_all_tables l ON l.relid = t.relid
@@ -60,13 +62,21 @@ export async function selectCandidates(db: Kysely<unknown>): Promise<readonly Ca
     schema: row.schema,
     name: row.name,
     kind: kinds[row.kind],
-    // After a crash last_analyze is lost and reltuples is kept: reltuples tells "never analyzed".
-    estimatedRows: row.estimated_rows < 0 ? undefined : row.estimated_rows,
+    estimatedRows: wasAnalyzed(row) ? row.estimated_rows : undefined,
     changedRows: Number(row.changed_rows),
     leafChanges: Number(row.leaf_changes),
     permitted: row.permitted,
     lastAnalyzeAt: row.last_analyze_at ?? undefined,
   }))
+}
+
+/**
+ * `last_analyze` alone does not tell: a crash of the server, or a reset, empties it. Nor does `reltuples`: CREATE INDEX and VACUUM set it
+ * too, so a restored dump has row counts and no statistics. Statistics that we may not read count as none: one ANALYZE too many.
+ */
+function wasAnalyzed(row: CandidateRow): boolean {
+  if (row.estimated_rows < 0) return false
+  return row.estimated_rows === 0 || row.last_analyze_at !== null || row.sampled
 }
 
 /** When the relation was last analyzed by a command; undefined when never, or when it is gone. */

@@ -24,7 +24,9 @@ export function matches(pattern: RelationPattern, { schema, name }: Pick<Candida
 }
 
 function wildcard(text: string): RegExp {
+  // Unquoted, therefore folded, as in SQL.
   const source = text
+    .toLowerCase()
     .replace(/[\\^$.+()[\]{}|]/g, '\\$&')
     .replaceAll('*', '.*')
     .replaceAll('?', '.')

@@ -46,12 +46,20 @@ async function analyzeAll(context: Context, actions: readonly PlannedAnalyze[], 
   const parents: Record<string, number> = { ...before.parents }
   const failed: { relation: string; reason: string }[] = []
   let done = 0
+  // The checkpoint is one value: two parents that save it at the same time would forget one of them.
+  let parentsBefore: Promise<unknown> = Promise.resolve()
+  const inTurn = (next: PlannedAnalyze): Promise<string | undefined> => {
+    if (next.candidate.kind !== 'partitioned') return analyzeOne(context, next, parents)
+    const result = parentsBefore.then(() => analyzeOne(context, next, parents))
+    parentsBefore = result.catch(() => undefined)
+    return result
+  }
   const work = async () => {
     while (!context.budget.exhausted()) {
       const next = queue.shift()
       if (next === undefined) return
       context.progress({ done, total: actions.length, unit: 'relations', current: keyOf(next.candidate) })
-      const reason = await analyzeOne(context, next, parents)
+      const reason = await inTurn(next)
       if (reason !== undefined) failed.push({ relation: keyOf(next.candidate), reason })
       done += 1
     }
@@ -78,12 +86,11 @@ async function analyzeOne(
         await analyzeRelation(fenced.db, schema, name)
         warnings = fenced.notices.filter(({ code }) => code.startsWith('01') || code === '55P03')
         if (warnings.length > 0) throw new NotAnalyzed(warnings[0]?.message ?? 'the server refused with a warning')
-        if (candidate.kind !== 'partitioned') return
-        // One object for all workers: a transaction that commits later saves what the earlier ones saved too.
-        parents[key] = candidate.leafChanges
-        await fenced.saveCheckpoint({ parents: { ...parents } })
+        if (candidate.kind === 'partitioned')
+          await fenced.saveCheckpoint({ parents: { ...parents, [key]: candidate.leafChanges } })
       },
     )
+    if (candidate.kind === 'partitioned') parents[key] = candidate.leafChanges
   } catch (error) {
     const why = reasonToGoOn(error)
     if (why === undefined) throw error

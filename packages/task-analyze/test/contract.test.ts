@@ -12,6 +12,7 @@ describeTaskContract(analyze, {
     await database.query(`
       INSERT INTO killmail_events (killmail_id, system_id, occurred_at, zkb_url)
       SELECT i, 30000000 + i % 50, now() - i * interval '1 minute', 'https://zkillboard.com/kill/' || i FROM generate_series(1, 2000) AS i;
-      INSERT INTO killmail_enrichments (killmail_id) SELECT killmail_id FROM killmail_events;`)
+      INSERT INTO killmail_enrichments (killmail_id) SELECT killmail_id FROM killmail_events;
+      SELECT pg_stat_force_next_flush()`)
   },
 })

@@ -79,7 +79,9 @@ describe('planAnalyze', () => {
     [['other.*'], ['x']],
     [['*.*'], ['a', 'b_1', 'x']],
     [['"b_1"'], ['b_1']],
-    [['A'], []],
+    [['A'], ['a']],
+    [['"A"'], []],
+    [['PUBLIC.B*'], ['b_1']],
   ])('reads %j as a pattern', (relations, expected) => {
     const candidates = [candidate('a'), candidate('b_1'), candidate('x', { schema: 'other' })]
     expect(names(plan(candidates, { relations, when: 'always' })).sort()).toEqual(expected)

@@ -26,7 +26,8 @@ describe('selectCandidates', () => {
       CREATE INDEX ON t (i);
       CREATE TABLE p (i int) PARTITION BY LIST (i);
       CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1, 2);
-      INSERT INTO p VALUES (1), (2)`)
+      INSERT INTO p VALUES (1), (2);
+      SELECT pg_stat_force_next_flush()`)
     const rows = await selectCandidates(reader())
     expect(rows.map(({ name, kind, estimatedRows, permitted }) => [name, kind, estimatedRows, permitted])).toEqual([
       ['m', 'materialized-view', undefined, true],

@@ -18,7 +18,7 @@ import { connect } from '../connect.js'
 import type { Host } from '../host.js'
 import { createLogging } from '../logging/logging.js'
 import { Output } from '../output.js'
-import { thirdPartyLoader } from '../third-party/registry.js'
+import { loadAll, thirdPartyPackages } from '../third-party/packages.js'
 
 export interface InspectOptions {
   readonly json?: boolean
@@ -28,14 +28,10 @@ export interface InspectOptions {
 /** Every enabled task, third-party ones loaded behind the guard. */
 export async function loadRegistry(host: Host, configuration: Configuration): Promise<Registry> {
   const { logger } = createLogging({ level: 'warn', stream: 'stderr', terminal: host.terminal })
-  const thirdParty = thirdPartyLoader(host, configuration, logger)
-  if (thirdParty === undefined) return configuration.builtIn
-  try {
-    const loaded = await thirdParty.load()
-    return { tasks: [...configuration.builtIn.tasks, ...loaded.tasks], disabled: loaded.disabled }
-  } finally {
-    thirdParty.end()
-  }
+  const packages = thirdPartyPackages(host, configuration, logger)
+  if (packages === undefined) return configuration.builtIn
+  const thirdParty = await loadAll(packages)
+  return { tasks: [...configuration.builtIn.tasks, ...thirdParty.tasks], disabled: thirdParty.disabled }
 }
 
 export async function tasks(host: Host, options: InspectOptions): Promise<number> {
@@ -103,7 +99,7 @@ export async function status(host: Host, options: InspectOptions): Promise<numbe
       ),
     )
     const known = new Set(registry.tasks.map(({ name }) => name))
-    const unused = [...state.tasks.keys()].filter((name) => !known.has(name))
+    const unused = [...state.tasks.keys()].filter((name) => !known.has(name) && !name.includes(':'))
     if (options.json === true) {
       output.json({
         schemaVersion: state.schemaVersion ?? null,

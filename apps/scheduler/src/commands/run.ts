@@ -16,7 +16,8 @@ import { createLogging } from '../logging/logging.js'
 import { Output } from '../output.js'
 import { telemetryWanted } from '../telemetry/wanted.js'
 import type { StartedTelemetry } from '../telemetry/start.js'
-import { thirdPartyLoader } from '../third-party/registry.js'
+import { endProcess } from '../third-party/guard.js'
+import { thirdPartyPackages } from '../third-party/packages.js'
 import { version } from '../version.js'
 
 /** Milliseconds for telemetry to leave, and for everything else after the work is done. */
@@ -82,13 +83,13 @@ async function runConnected(
   const { program, builtIn } = configuration
   refuseUnknownTasks(options.task, configuration)
   const { connections } = await connect(program)
-  const thirdParty = thirdPartyLoader(host, configuration, logger)
+  const thirdParty = thirdPartyPackages(host, configuration, logger)
   try {
     return await runScheduler({
       connections,
       schema: program.schema,
       builtIn,
-      ...(thirdParty === undefined ? {} : { loadThirdParty: thirdParty.load }),
+      ...(thirdParty === undefined ? {} : { thirdParty }),
       clients: { http: httpClientFactory },
       logger,
       loggerFor: (fields) => {
@@ -111,7 +112,6 @@ async function runConnected(
       retention: { historyMs: program.historyRetention, actionsMs: program.actionRetention },
     })
   } finally {
-    thirdParty?.end()
     await connections.close()
   }
 }
@@ -154,7 +154,7 @@ function endProcessAfter(ms: number): () => void {
       process.stderr.write(
         `${JSON.stringify({ level: 'error', event: 'last-resort', msg: 'the run did not end in time' })}\n`,
       )
-      process.exit(exitCodes.taskFailed.code)
+      endProcess(exitCodes.taskFailed.code)
     },
     Math.max(0, ms - performance.now()),
   )

@@ -29,6 +29,8 @@ export interface Configuration {
   readonly thirdParty: readonly string[]
   /** The options of third-party tasks, once they are loaded. A task whose options are wrong is disabled. */
   registerThirdParty(loaded: readonly LoadedTask[]): Registry
+  /** Options that belong to no task, held against everything that was loaded. */
+  unclaimedOptions(loaded: readonly LoadedTask[]): readonly DisabledTask[]
 }
 
 export interface LoadedTask {
@@ -58,6 +60,7 @@ export async function loadConfiguration(
     builtIn: { tasks: enabled.map((task) => register(task, { kind: 'built-in' }, resolved)), disabled: [] },
     thirdParty: list.thirdParty,
     registerThirdParty: (loaded) => registerThirdParty(raw, sections, loaded),
+    unclaimedOptions: (loaded) => unclaimedOptions(raw, sections, loaded),
   }
 }
 
@@ -101,11 +104,24 @@ function registerThirdParty(raw: Raw, sections: readonly Section[], loaded: read
       })
     }
   }
-  const all = [...sections, ...loaded.map(({ task }) => taskSection(task))]
-  const { problems } = resolveConfiguration({ ...raw, sections: all })
-  const unknown = problems.filter((problem) => !disabled.some(({ reason }) => reason.includes(problem.path)))
-  if (unknown.length > 0) disabled.push({ name: 'configuration', reason: new ConfigurationError(unknown).message })
   return { tasks, disabled }
+}
+
+/** An option that a typing error gave to nobody. Problems inside the sections of loaded tasks are told with them. */
+function unclaimedOptions(
+  raw: Raw,
+  sections: readonly Section[],
+  loaded: readonly LoadedTask[],
+): readonly DisabledTask[] {
+  const all = [...sections, ...loaded.map(({ task }) => taskSection(task))]
+  const strict = resolveConfiguration({ ...raw, sections: all }).problems
+  const known = new Set(
+    resolveConfiguration({ ...raw, sections: all, allowUnknown: true }).problems.map(({ path }) => path),
+  )
+  const unknown = strict.filter(({ path }) => !known.has(path))
+  return unknown.length === 0
+    ? []
+    : [{ name: 'configuration', reason: new ConfigurationError(unknown).message, hint: 'correct or remove them' }]
 }
 
 function register(task: AnyTask, origin: RegisteredTask['origin'], resolved: ResolvedConfiguration): RegisteredTask {

@@ -1,3 +1,61 @@
-export function guardProcess(_: (error: unknown, what: string) => void): { release(): void } {
-  return { release() {} }
+/**
+ * What third-party code may not do to the process that it shares: end it, or take it down with an error that nobody awaits.
+ * It stays up until the process ends, because code that was given up may still be running.
+ */
+import { syncBuiltinESMExports } from 'node:module'
+
+// Ours, taken before any package can replace it.
+const exit = process.exit.bind(process)
+
+/** Events whose listeners could keep the process from ending, or swallow our signals. */
+const guardedEvents = ['exit', 'beforeExit', 'SIGTERM', 'SIGINT', 'uncaughtException', 'unhandledRejection'] as const
+
+export class ProcessExitRefused extends Error {
+  override readonly name = 'ProcessExitRefused'
+  readonly code = 'process-exit-refused'
+}
+
+type Listener = (...args: unknown[]) => void
+let ownListeners: ReadonlyMap<string, readonly unknown[]> | undefined
+
+/**
+ * From now on `process.exit` and `process.abort` throw where they are called, and errors that nobody awaits are told to `onStray`
+ * instead of ending the process.
+ * @returns takes it back, for tests.
+ */
+export function guardProcess(onStray: (error: unknown, what: 'exception' | 'rejection') => void): () => void {
+  const original = { exit: process.exit, abort: process.abort }
+  process.exit = (code?: number | string | null): never => {
+    throw new ProcessExitRefused(`called process.exit(${code ?? ''})`)
+  }
+  process.abort = (): never => {
+    throw new ProcessExitRefused('called process.abort()')
+  }
+  // `import { exit } from 'node:process'` sees the replacement too.
+  syncBuiltinESMExports()
+  const onException = (error: unknown) => {
+    onStray(error, 'exception')
+  }
+  const onRejection = (error: unknown) => {
+    onStray(error, 'rejection')
+  }
+  process.on('uncaughtException', onException)
+  process.on('unhandledRejection', onRejection)
+  ownListeners = new Map(guardedEvents.map((event) => [event, process.listeners(event as 'exit')]))
+  return () => {
+    Object.assign(process, original)
+    syncBuiltinESMExports()
+    process.off('uncaughtException', onException)
+    process.off('unhandledRejection', onRejection)
+    ownListeners = undefined
+  }
+}
+
+/** Ends the process for good: the guard does not hold us, and what others attached to its end does not run. */
+export function endProcess(code: number): never {
+  for (const [event, own] of ownListeners ?? []) {
+    for (const listener of process.listeners(event as 'exit'))
+      if (!own.includes(listener)) process.off(event, listener as Listener)
+  }
+  return exit(code)
 }

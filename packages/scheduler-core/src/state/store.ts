@@ -7,6 +7,7 @@
  * How long a ticket is good stands in `claim`, because it is renewed while transactions of the run lock the task's row FOR SHARE.
  * A ticket that expired is freed by {@link freeExpiredClaims}, which counts it as a failure in the same statement.
  */
+import { randomUUID } from 'node:crypto'
 import { sql, type Kysely, type SqlBool } from 'kysely'
 import type { Connections, UnitOfWork } from '../connections.js'
 import { classifyFailure, codeOf, LostClaimError } from '../errors.js'
@@ -355,6 +356,64 @@ export class StateStore {
       FROM claimed
       RETURNING claimed_at`.execute(db)
     return rows[0]?.claimed_at
+  }
+
+  /**
+   * Claims the import of a third-party package in a row of its own.
+   * @returns the ticket, or undefined when another process holds it.
+   */
+  async claimPackage(request: {
+    readonly row: string
+    readonly runId: string
+    readonly holder: string
+    /** Milliseconds until an import that has not come back counts as a failure. */
+    readonly durationMs: number
+  }): Promise<string | undefined> {
+    const ticket = randomUUID()
+    const claimed = await this.#write(async (db) => {
+      await db
+        .insertInto('task')
+        .values({ name: request.row, third_party: true })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute()
+      const row = await db.selectFrom('task').select('revision').where('name', '=', request.row).executeTakeFirst()
+      if (row === undefined) return undefined
+      const now = (await sql<{ now: Date }>`SELECT now() AS now`.execute(db)).rows[0]?.now ?? new Date(0)
+      return this.#claim(db, {
+        task: request.row,
+        revision: row.revision,
+        ticket,
+        runId: request.runId,
+        slotId: `${request.row}@${now.toISOString()}`,
+        scheduledAt: now,
+        holder: request.holder,
+        usesDirect: false,
+        durationMs: request.durationMs,
+      })
+    }).catch((error: unknown) => {
+      // Perhaps it took effect: releasing a ticket that is not there changes nothing.
+      if (codeOf(error) === 'commit-unknown') return ticket
+      throw error
+    })
+    return claimed === undefined ? undefined : ticket
+  }
+
+  /** The import came back, whatever it brought: it did not end the process. */
+  async releasePackage(ticket: string): Promise<void> {
+    await this.#write(async (db) => {
+      await db
+        .updateTable('task')
+        .set({
+          ticket: null,
+          revision: sql<string>`revision + 1`,
+          retry_at: null,
+          consecutive_failures: 0,
+          consecutive_expiries: 0,
+        })
+        .where('ticket', '=', ticket)
+        .execute()
+      await db.deleteFrom('claim').where('ticket', '=', ticket).execute()
+    })
   }
 
   /** Renews a claim that has not expired. @returns false when it is lost. */

@@ -1,0 +1,91 @@
+/** Third-party packages of one run: loaded behind the guard and under the watchdog, then configured. */
+import type { DisabledTask, Registry, TaskLogger, ThirdPartyPackages } from '@battlescope/scheduler-core'
+import { codeOf, messageOf } from '@battlescope/scheduler-core'
+import { builtInTasks } from '../built-in-tasks.js'
+import type { Configuration, LoadedTask } from '../configuration/load.js'
+import type { Host } from '../host.js'
+import { guardProcess } from './guard.js'
+import { loadPackage } from './load.js'
+import { startWatchdog, type Watchdog } from './watchdog.js'
+
+/** Milliseconds beyond budget and grace until the watchdog ends the process; the rest of the five seconds is for the flush. */
+const watchdogMarginMs = 3000
+/** Milliseconds for one import. A package whose modules take longer costs every run too much. */
+const importTimeoutMs = 10_000
+
+export interface GuardedPackages extends ThirdPartyPackages {
+  /** Says which task runs, for errors that nobody awaits and for the watchdog's last words. */
+  watching(task: string): void
+}
+
+/** @returns undefined when no package is enabled: then nothing of this costs anything. */
+export function thirdPartyPackages(
+  host: Host,
+  configuration: Configuration,
+  logger: TaskLogger,
+): GuardedPackages | undefined {
+  const { thirdParty: specifiers, program } = configuration
+  if (specifiers.length === 0) return undefined
+  const loaded: LoadedTask[] = []
+  const takenNames = new Map(builtInTasks.map(({ name }) => [name, 'the scheduler']))
+  const folders = new Map<string, string>()
+  let current = ''
+  let watchdog: Watchdog | undefined
+
+  const watching = (what: string) => {
+    current = what
+    watchdog?.watching(what)
+  }
+  const begin = () => {
+    const deadlineMs = Math.max(0, program.budget + program.grace + watchdogMarginMs - performance.now())
+    watchdog = startWatchdog({ deadlineMs, what: current })
+    guardProcess((error, what) => {
+      const stack = error instanceof Error ? (error.stack ?? '') : ''
+      const culprit = [...folders].find(([folder]) => stack.includes(folder))?.[1]
+      logger.error(
+        {
+          event: 'stray-error',
+          task: current,
+          package: culprit,
+          what,
+          error: messageOf(error),
+          errorCode: codeOf(error),
+        },
+        'third-party code left an error behind',
+      )
+    })
+  }
+
+  return {
+    specifiers,
+    watching,
+    load: async (specifier): Promise<Registry> => {
+      watching(`import of ${specifier}`)
+      if (watchdog === undefined) begin()
+      const found = await loadPackage(specifier, {
+        from: program.pluginDir ?? host.appFolder,
+        importModule: (url) => host.importModule(url),
+        takenNames,
+        importTimeoutMs,
+      })
+      if (found.folder !== undefined) folders.set(found.folder, specifier)
+      for (const { name } of found.tasks) takenNames.set(name, specifier)
+      const own = found.tasks.map((task) => ({ specifier, task }))
+      loaded.push(...own)
+      const registry = configuration.registerThirdParty(own)
+      return { tasks: registry.tasks, disabled: [...found.disabled, ...registry.disabled] }
+    },
+    unclaimedOptions: () => configuration.unclaimedOptions(loaded),
+  }
+}
+
+/** All of them at once, for commands that only look. */
+export async function loadAll(packages: GuardedPackages): Promise<Registry> {
+  const registries: Registry[] = []
+  for (const specifier of packages.specifiers) registries.push(await packages.load(specifier))
+  const disabled: readonly DisabledTask[] = registries.flatMap((registry) => registry.disabled)
+  return {
+    tasks: registries.flatMap(({ tasks }) => tasks),
+    disabled: disabled.length > 0 ? disabled : packages.unclaimedOptions(),
+  }
+}
