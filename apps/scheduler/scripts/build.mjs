@@ -12,7 +12,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { editPackages, notInThisBuild } from './build-plugins.mjs'
+import { editPackages, notInThisBuild, packagesAreImportedStatically } from './build-plugins.mjs'
 
 const folder = new URL('..', import.meta.url)
 const { version } = JSON.parse(readFileSync(new URL('package.json', folder), 'utf8'))
@@ -47,7 +47,7 @@ const parts = await build({
     'import.meta.url': JSON.stringify('file:///battlescope-scheduler/main.cjs'),
   },
   metafile: true,
-  plugins: [notInThisBuild, editPackages],
+  plugins: [packagesAreImportedStatically, notInThisBuild, editPackages],
 })
 
 const program = await build({

@@ -83,13 +83,18 @@ describe('DATABASE_URL', () => {
   })
 
   it('that leads to something else than PostgreSQL', async () => {
-    const server: Server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(
-      0,
-      '127.0.0.1',
-    )
+    const server: Server = createServer((socket) => {
+      socket.resume()
+      socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')
+    }).listen(0, '127.0.0.1')
     await new Promise((resolve) => server.once('listening', resolve))
     const { port } = server.address() as { port: number }
-    await fails(['plan'], { DATABASE_URL: `postgres://me:${password}@127.0.0.1:${port}/x?sslmode=disable` }, 69)
+    const text = await fails(
+      ['plan'],
+      { DATABASE_URL: `postgres://me:${password}@127.0.0.1:${port}/x?sslmode=disable` },
+      69,
+    )
+    expect(text).toContain('is this a PostgreSQL server?')
     await new Promise((resolve) => server.close(resolve))
   })
 
@@ -110,15 +115,14 @@ describe('a server', () => {
   })
 
   it('that is a standby is refused', async () => {
-    const server = await startPostgres()
+    const standby = await startPostgres({ standby: true })
     try {
-      if (server.dataDir === undefined) return
-      expect((await battlescope([], { DATABASE_URL: server.url })).exitCode).toBe(0)
+      const text = await fails(['plan'], { DATABASE_URL: standby.url }, 69)
+      expect(text).toContain('standby')
+      expect(text).toContain('hint')
     } finally {
-      await server.stop()
+      await standby.stop()
     }
-    const standby = { versionNum: 150_018, version: '15.18', inRecovery: true, host: 'db', port: 5432 }
-    expect(() => refuseUnfit(standby)).toThrow(expect.objectContaining({ code: 'database-standby', exitCode: 69 }))
   })
 })
 

@@ -1,4 +1,4 @@
-/** COPY to and from the client, over a connection that holds a transaction. `pg-copy-streams` is loaded when it is first needed. */
+/** COPY to and from the client, over a connection that holds a transaction. the protocol's own package is loaded when it is first needed. */
 import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -17,7 +17,7 @@ export async function copyFrom(
   source: AsyncIterable<Uint8Array>,
 ): Promise<void> {
   assertCopy(statement, 'in')
-  const { from } = await import('pg-copy-streams')
+  const { from } = await import('./copy-protocol.js')
   await connection.exclusively(() =>
     connection.supervise(async () => {
       const target = connection.submit(from(statement) as unknown as Writable & Submittable)
@@ -38,7 +38,7 @@ export async function* copyTo(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   assertOpen()
   assertCopy(statement, 'out')
-  const { to } = await import('pg-copy-streams')
+  const { to } = await import('./copy-protocol.js')
   let begun: (stream: Readable) => void = () => undefined
   let refused: (error: unknown) => void = () => undefined
   const streamReady = new Promise<Readable>((resolve, reject) => {

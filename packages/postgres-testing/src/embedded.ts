@@ -90,7 +90,10 @@ async function tryStart(major: Major, options: TestServerOptions): Promise<{ ser
     ...(user && { user }),
     // Immediate shutdown: nothing in there is needed again.
     stopSignal: 'QUIT',
-    prepare: initdb.map(shellQuote).join(' '),
+    prepare: [
+      initdb.map(shellQuote).join(' '),
+      ...(options.standby ? [`touch ${shellQuote(join(dataDir, 'standby.signal'))}`] : []),
+    ].join(' && '),
     command: [
       join(binaries, 'postgres'),
       '-D',

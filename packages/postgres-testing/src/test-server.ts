@@ -8,6 +8,8 @@ export interface TestServerOptions {
   readonly settings?: Readonly<Record<string, string>>
   /** Keeps fsync, synchronous_commit and full_page_writes on. Default: `false`. */
   readonly durable?: boolean
+  /** A server in recovery: a standby that follows nobody and takes no writes. Always embedded. Default: `false`. */
+  readonly standby?: boolean
 }
 
 export interface TestServer {
@@ -30,7 +32,7 @@ export interface TestServer {
  */
 export async function startPostgres(options: TestServerOptions & { readonly major?: Major } = {}): Promise<TestServer> {
   const { major = defaultMajor } = options
-  if (options.settings === undefined && !options.durable) {
+  if (options.settings === undefined && !options.durable && !options.standby) {
     for (const url of givenServerUrls(major)) {
       const actual = await selectMajor(url)
       // Whoever names no major takes what is given.
@@ -38,7 +40,7 @@ export async function startPostgres(options: TestServerOptions & { readonly majo
         return { url, major: actual, source: 'given', stop: async () => undefined }
     }
   }
-  if (containersWanted() && (await containerAvailable(major))) return startContainer(major, options)
+  if (containersWanted() && !options.standby && (await containerAvailable(major))) return startContainer(major, options)
   return startEmbedded(major, options)
 }
 

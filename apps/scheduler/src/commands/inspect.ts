@@ -38,6 +38,9 @@ export async function tasks(host: Host, options: InspectOptions): Promise<number
   const configuration = await loadConfiguration(host.environment, options.flags)
   const registry = await loadRegistry(host, configuration)
   const output = new Output(host.terminal)
+  const all = configuration.optionsWith(
+    registry.tasks.filter(({ origin }) => origin.kind === 'package').map(({ task }) => task),
+  )
   const rows = registry.tasks.map((entry) => ({
     name: entry.name,
     description: entry.task.description,
@@ -46,7 +49,7 @@ export async function tasks(host: Host, options: InspectOptions): Promise<number
     timeout: formatDuration(entry.timeoutMs),
     heavy: entry.task.heavy === true,
     requires: entry.requires,
-    options: configuration.resolved.options.filter(({ section }) => section === entry.name),
+    options: all.filter(({ section }) => section === entry.name),
   }))
   if (options.json === true) {
     output.json({ tasks: rows, disabled: registry.disabled })

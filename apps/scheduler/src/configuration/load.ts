@@ -31,6 +31,8 @@ export interface Configuration {
   registerThirdParty(loaded: readonly LoadedTask[]): Registry
   /** Options that belong to no task, held against everything that was loaded. */
   unclaimedOptions(loaded: readonly LoadedTask[]): readonly DisabledTask[]
+  /** Every option, those of loaded third-party tasks included. */
+  optionsWith(tasks: readonly AnyTask[]): ResolvedConfiguration['options']
 }
 
 export interface LoadedTask {
@@ -61,6 +63,8 @@ export async function loadConfiguration(
     thirdParty: list.thirdParty,
     registerThirdParty: (loaded) => registerThirdParty(raw, sections, loaded),
     unclaimedOptions: (loaded) => unclaimedOptions(raw, sections, loaded),
+    optionsWith: (tasks) =>
+      resolveConfiguration({ ...raw, sections: [...sections, ...tasks.map(taskSection)], allowUnknown: true }).options,
   }
 }
 
@@ -155,29 +159,18 @@ async function readFile(fileName: string): Promise<Pick<Raw, 'file' | 'fileName'
   const text = readText(fileName)
   if ('error' in text)
     throw new ConfigurationError([problem({ path, given: fileName, expected: 'a readable file', hint: text.error })])
-  const { parseDocument, LineCounter } = await import('yaml')
-  const lineCounter = new LineCounter()
-  const document = parseDocument(text.content, { lineCounter, prettyErrors: true })
-  if (document.errors.length > 0) {
+  const { readYaml } = await import('./yaml-file.js')
+  const { errors, content, lineOf } = readYaml(text.content)
+  if (errors.length > 0) {
     throw new ConfigurationError(
-      document.errors.slice(0, 10).map((error) =>
-        problem({
-          path,
-          location: `${fileName}:${lineCounter.linePos(error.pos[0]).line}`,
-          expected: 'YAML or JSON',
-          hint: error.message.split('\n')[0] ?? '',
-        }),
-      ),
+      errors
+        .slice(0, 10)
+        .map(({ line, message }) =>
+          problem({ path, location: `${fileName}:${line}`, expected: 'YAML or JSON', hint: message }),
+        ),
     )
   }
-  return {
-    file: document.toJS({ maxAliasCount: 100 }) as unknown,
-    fileName,
-    lineOf: (keys) => {
-      const node = document.getIn(keys, true) as { range?: [number, number, number] } | undefined
-      return node?.range === undefined ? undefined : lineCounter.linePos(node.range[0]).line
-    },
-  }
+  return { file: content, fileName, lineOf }
 }
 
 function problem(parts: Problem): Problem {

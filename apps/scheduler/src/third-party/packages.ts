@@ -1,21 +1,26 @@
 /** Third-party packages of one run: loaded behind the guard and under the watchdog, then configured. */
 import type { DisabledTask, Registry, TaskLogger, ThirdPartyPackages } from '@battlescope/scheduler-core'
-import { codeOf, messageOf } from '@battlescope/scheduler-core'
+import { codeOf, exitCodes, messageOf } from '@battlescope/scheduler-core'
 import { builtInTasks } from '../built-in-tasks.js'
 import type { Configuration, LoadedTask } from '../configuration/load.js'
 import type { Host } from '../host.js'
-import { guardProcess } from './guard.js'
+import { endProcess, guardProcess } from './guard.js'
 import { loadPackage } from './load.js'
 import { startWatchdog, type Watchdog } from './watchdog.js'
 
 /** Milliseconds beyond budget and grace until the watchdog ends the process; the rest of the five seconds is for the flush. */
 const watchdogMarginMs = 3000
-/** Milliseconds for one import. A package whose modules take longer costs every run too much. */
-const importTimeoutMs = 10_000
+/** Milliseconds for one import, and its share of the budget that is left. A package whose modules take longer costs every run too much. */
+const longestImportMs = 10_000
+const importShare = 0.5
 
 export interface GuardedPackages extends ThirdPartyPackages {
   /** Says which task runs, for errors that nobody awaits and for the watchdog's last words. */
   watching(task: string): void
+}
+
+function importTimeoutMs(budgetLeftMs: number): number {
+  return Math.round(Math.min(longestImportMs, importShare * Math.max(0, budgetLeftMs)))
 }
 
 /** @returns undefined when no package is enabled: then nothing of this costs anything. */
@@ -53,6 +58,10 @@ export function thirdPartyPackages(
         },
         'third-party code left an error behind',
       )
+      // An exception from our own code is a bug of ours, and going on after it would hide it. Rejections may be of a promise that a task
+      // got from us and did not await.
+      if (what === 'exception' && culprit === undefined && stack.includes(host.appFolder))
+        endProcess(exitCodes.internal.code)
     })
   }
 
@@ -66,7 +75,7 @@ export function thirdPartyPackages(
         from: program.pluginDir ?? host.appFolder,
         importModule: (url) => host.importModule(url),
         takenNames,
-        importTimeoutMs,
+        importTimeoutMs: importTimeoutMs(program.budget - performance.now()),
       })
       if (found.folder !== undefined) folders.set(found.folder, specifier)
       for (const { name } of found.tasks) takenNames.set(name, specifier)
