@@ -9,7 +9,7 @@
  * Plain Node, no dependencies.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -183,14 +183,17 @@ function outsideFiles({ name, packageName, folder, tarballs }) {
     name,
     packageName,
     version: '0.1.0',
-    dependencies: { [core]: coreSource, ...foreign.dependencies },
+    dependencies: foreign.dependencies,
     devDependencies: {
+      [core]: coreSource,
       ...(tarballs === undefined
         ? { '@battlescope/scheduler-testing': others['@battlescope/scheduler-testing'] }
         : others),
       ...foreign.devDependencies,
     },
   })
+  // One copy for all task packages of a plug-in folder.
+  manifest.peerDependencies = { [core]: publishedVersions()[core] }
   manifest.keywords = ['battlescope', 'battlescope-task']
   manifest.scripts.prepack = 'tsc -p tsconfig.build.json'
   const files = {
@@ -279,7 +282,8 @@ function main() {
   console.log(`made ${folder}\nnext:\n${next.map((line) => `  ${line}`).join('\n')}`)
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+// The clone may be reached through a symbolic link.
+if (import.meta.url === pathToFileURL(realpathSync(process.argv[1] ?? '.')).href) {
   try {
     main()
   } catch (error) {

@@ -1,10 +1,10 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
+import { createTestDatabase } from '../packages/postgres-testing/src/index.js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { findViolations } from './architecture/rules.mjs'
 import { readWorkspace } from './architecture/workspace.mjs'
-import { packAll } from './checks/public-packages.mjs'
 import { nameProblem, newTask } from './new-task.mjs'
 import { capture, environmentWithPnpm, root } from './pnpm.mjs'
 
@@ -86,27 +86,23 @@ describe('a new package is green at once', { timeout: 600_000 }, () => {
   const env = { ...environmentWithPnpm(), CI: 'true', NO_COLOR: '1', FORCE_COLOR: '0' }
   const pnpm = (cwd, ...args) => capture('pnpm', args, { cwd, env })
 
-  it('outside of the repository, from the packed packages', async () => {
-    const tarballs = join(folder, 'tarballs')
-    mkdirSync(tarballs)
-    await capture(
-      'node_modules/.bin/turbo',
-      ['run', 'build', '--filter=@battlescope/scheduler-testing...', '--output-logs=errors-only'],
-      { env },
-    )
-    await packAll(root, tarballs, env)
-    const dir = join(folder, 'loot')
-    newTask({ name: 'old-loot', dir, tarballs })
-    await pnpm(dir, 'install', '--prefer-offline')
-    await pnpm(dir, 'typecheck')
-    expect(await pnpm(dir, 'test')).toMatch(/Test Files.* 3 passed/)
-    await pnpm(dir, 'build')
-    const printed = await capture(
-      process.execPath,
-      ['-e', `import('./dist/index.js').then((m) => console.log(m.default.name))`],
-      { cwd: dir, env },
-    )
-    expect(printed.trim()).toBe('old-loot')
+  it('outside of the repository, by docs/writing-a-task.md, and the scheduler runs it', async () => {
+    const page = readFileSync(join(root, 'docs/writing-a-task.md'), 'utf8')
+    const blocks = [...page.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, block]) => block)
+    symlinkSync(root, join(folder, 'scheduler'), 'dir')
+    const database = await createTestDatabase()
+    try {
+      const script = ['set -euo pipefail', ...blocks].join('\n')
+      const printed = await capture('bash', ['-c', script], {
+        cwd: folder,
+        env: { ...env, DATABASE_URL: database.url },
+      })
+      expect(printed).toMatch(/Test Files.* 3 passed/)
+      const rows = await database.query(`SELECT task, outcome, reason FROM scheduler.task_run WHERE task = 'loot'`)
+      expect(rows).toEqual([{ task: 'loot', outcome: 'skipped', reason: 'there is no relation public.loot' }])
+    } finally {
+      await database.drop()
+    }
   })
 
   it('in the repository', async () => {

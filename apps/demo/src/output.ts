@@ -12,7 +12,7 @@ const grouped = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 })
 /** 1234567 → 1,234,567 */
 export const formatCount = (count: number): string => grouped.format(count)
 
-export function formatTable(rows: readonly (readonly (string | number)[])[]): readonly string[] {
+function formatTable(rows: readonly (readonly (string | number)[])[]): readonly string[] {
   const isNumber = (column: number): boolean => rows.slice(1).some((row) => typeof row[column] === 'number')
   const cells = rows.map((row) => row.map((cell) => (typeof cell === 'number' ? formatCount(cell) : cell)))
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => (row[column] ?? '').length)))

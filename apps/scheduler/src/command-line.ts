@@ -1,5 +1,5 @@
 /** The command line, as yargs knows it. Loaded only when there is one. */
-import { didYouMean, duration, SchedulerError, severities, type Severity } from '@battlescope/scheduler-core'
+import { didYouMean, duration, SchedulerError, severities } from '@battlescope/scheduler-core'
 import yargs, { type Argv } from 'yargs'
 import type { Host } from './host.js'
 import { version } from './version.js'
@@ -110,7 +110,7 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
             flags: flagsOf(args),
             ...(dry ? { dryRun: true } : {}),
             ...(dry && args.json !== true ? { present: presentPlan } : {}),
-            ...(args['fail-on'] === undefined ? {} : { failOn: args['fail-on'] as Severity }),
+            ...(args['fail-on'] === undefined ? {} : { failOn: args['fail-on'] }),
           }),
         )
       },
@@ -266,7 +266,8 @@ function durationOf(flag: string, text: string): number {
   })
 }
 
-function untilOf(text: string | undefined): Date | undefined {
+/** An instant, or milliseconds from the database's now. */
+function untilOf(text: string | undefined): Date | number | undefined {
   if (text === undefined) return undefined
   // A date without a timezone would mean the timezone of whoever types it.
   const instant = /^\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:?\d\d))?$/.test(text) ? new Date(text) : undefined
@@ -276,5 +277,5 @@ function untilOf(text: string | undefined): Date | undefined {
     throw new SchedulerError('usage', `--until: '${text}' is neither an instant nor a duration`, {
       hint: 'such as 2026-12-01T06:00Z, 2026-12-01 (UTC) or 3d',
     })
-  return new Date(Date.now() + parsed.data)
+  return parsed.data
 }

@@ -42,7 +42,9 @@ export class Output {
 }
 
 // eslint-disable-next-line no-control-regex -- the escape sequences that painter() makes
-const painted = /\u001b\[\d+m/g
+/** Escape sequences begin with a control character. */
+const escape = '\u001b'
+const painted = new RegExp(`(${escape}\\[\\d+m)`, 'g')
 
 function visibleLength(cell: string): number {
   return [...cell.replaceAll(painted, '')].length
@@ -50,8 +52,8 @@ function visibleLength(cell: string): number {
 
 function printableKeepingPaint(cell: string): string {
   return cell
-    .split(/(\u001b\[\d+m)/)
-    .map((part) => (part.startsWith('\u001b[') && part.endsWith('m') ? part : printable(part).replaceAll('\n', ' ')))
+    .split(painted)
+    .map((part) => (part.startsWith(`${escape}[`) && part.endsWith('m') ? part : printable(part).replaceAll('\n', ' ')))
     .join('')
 }
 

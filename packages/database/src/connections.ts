@@ -43,7 +43,10 @@ export function openConnections(options: ConnectionsOptions): DatabaseConnection
           try {
             return await read({
               db: session.db,
-              copyTo: (statement) => copyTo(connection, unit, statement, session.assertOpen),
+              copyTo: (statement) =>
+                copyTo(connection, unit, statement, () => {
+                  session.assertOpen()
+                }),
             })
           } finally {
             session.end()

@@ -1,8 +1,7 @@
 /** COPY to and from the client, over a connection that holds a transaction. the protocol's own package is loaded when it is first needed. */
 import { once } from 'node:events'
-import type { Readable, Writable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { Submittable } from 'pg'
 import type { UnitOfWork } from './contract.js'
 import { DatabaseError } from './database-error.js'
 import type { PgConnection } from './pg-connection.js'
@@ -20,7 +19,7 @@ export async function copyFrom(
   const { from } = await import('./copy-protocol.js')
   await connection.exclusively(() =>
     connection.supervise(async () => {
-      const target = connection.submit(from(statement) as unknown as Writable & Submittable)
+      const target = connection.submit(from(statement))
       await pipeline(source, target, ...(unit.signal ? [{ signal: unit.signal }] : []))
     }, limitsOf(unit)),
   )
@@ -51,7 +50,7 @@ export async function* copyTo(
   const done = connection.exclusively(() =>
     connection.supervise(
       async () => {
-        const stream = connection.submit(to(statement) as unknown as Readable & Submittable)
+        const stream = connection.submit(to(statement))
         begun(stream)
         // Not `finished`: that would count an early end of the loop as an end of the COPY.
         await Promise.race([

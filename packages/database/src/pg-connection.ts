@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
-import pg from 'pg'
+import type pg from 'pg'
 import { sendCancelRequest, type CancelTarget } from './cancel-request.js'
 import type { Notice, StatementReport } from './contract.js'
 import { codeOf, DatabaseError } from './database-error.js'
@@ -125,7 +125,7 @@ export class PgConnection {
     try {
       const results = await this.supervise(() => this.#client.query<Row>(query), limits)
       this.#onStatement?.({ text, durationMs: performance.now() - startedMs })
-      return Array.isArray(results) ? (results as pg.QueryResult<Row>[]).at(-1)! : results
+      return Array.isArray(results) ? ((results as pg.QueryResult<Row>[]).at(-1) as pg.QueryResult<Row>) : results
     } catch (error) {
       this.#onStatement?.({ text, durationMs: performance.now() - startedMs, error })
       throw error
@@ -166,10 +166,10 @@ export class PgConnection {
     try {
       const result = await running
       // Too late to stop it, but whoever aborted wants no result.
-      if (stopped !== undefined) throw (stopped as { readonly reason: unknown }).reason
+      if (stopped !== undefined) throw stopped.reason
       return result
     } catch (error) {
-      throw stopped === undefined ? this.#explain(error) : (stopped as { readonly reason: unknown }).reason
+      throw stopped === undefined ? this.#explain(error) : stopped.reason
     } finally {
       this.#stop = undefined
       clearTimeout(timer)

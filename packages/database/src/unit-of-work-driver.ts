@@ -109,7 +109,7 @@ export function createReader(pool: ConnectionPool, unit: UnitOfWork): Kysely<any
     },
     releaseConnection: async (reader: ReaderConnection) => pool.release(reader.connection),
     destroy: async () => undefined,
-  } as Driver)
+  })
 }
 
 /** A Kysely bound to one open connection, for as long as its session lasts. */

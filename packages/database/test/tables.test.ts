@@ -1,4 +1,4 @@
-import { Kysely } from 'kysely'
+import type { Kysely } from 'kysely'
 import { createTestDatabase, sharedServer, type TestDatabase } from '@battlescope/postgres-testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { battlescopeDdl } from '../src/battlescope-ddl.js'

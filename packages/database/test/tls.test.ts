@@ -7,7 +7,6 @@ import { promisify } from 'node:util'
 import {
   createTestDatabase,
   leakCheck,
-  sharedServer,
   startPostgres,
   type TestDatabase,
   type TestServer,

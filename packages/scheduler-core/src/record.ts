@@ -23,7 +23,7 @@ export async function recordTaskRun(store: StateStore, finished: FinishedRun): P
   }
 }
 
-export function toRecord({ decision, identity, result, claimedAt, traceId }: FinishedRun): TaskRunRecord {
+function toRecord({ decision, identity, result, claimedAt, traceId }: FinishedRun): TaskRunRecord {
   const finishes = result.outcome === 'succeeded' || result.outcome === 'skipped'
   return {
     ...identity,

@@ -85,7 +85,7 @@ export function entry(task: TestTask): RegisteredTask {
   return registerTask(defined as AnyTask, task.origin ?? { kind: 'built-in' }, { config: {} })
 }
 
-export const silent: TaskLogger = { trace: noop, debug: noop, info: noop, warn: noop, error: noop }
+const silent: TaskLogger = { trace: noop, debug: noop, info: noop, warn: noop, error: noop }
 
 export function run(
   world: World,

@@ -42,7 +42,7 @@ export interface ContractCheck {
 }
 
 /** Ends a check. */
-export class ContractViolation extends Error {
+class ContractViolation extends Error {
   override readonly name = 'ContractViolation'
 }
 

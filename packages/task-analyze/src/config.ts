@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { parsePattern } from './relation-pattern.js'
 
 /** BattleScope's key tables: what its queries join and filter, and what grows every minute. */
-export const keyTables = [
+const keyTables = [
   'public.killmail_events',
   'public.killmail_enrichments',
   'public.battles',

@@ -66,7 +66,7 @@ async function analyzeAll(context: Context, actions: readonly PlannedAnalyze[], 
   }
   const workers = await Promise.allSettled(Array.from({ length: context.config.parallel }, work))
   const thrown = workers.find((worker) => worker.status === 'rejected')
-  if (thrown !== undefined) throw thrown.reason
+  if (thrown !== undefined) return Promise.reject(thrown.reason as Error)
   return { remaining: queue.length, failed }
 }
 

@@ -21,11 +21,8 @@ function candidate(name: string, change: Partial<Candidate> = {}): Candidate {
 }
 
 const none = { parents: {} }
-const plan = (
-  candidates: Candidate[],
-  config: Partial<AnalyzeConfig> = {},
-  cursor = none as { parents: Record<string, number> },
-) => planAnalyze(candidates, { ...defaults, ...config }, cursor)
+const plan = (candidates: Candidate[], config: Partial<AnalyzeConfig> = {}, cursor = none) =>
+  planAnalyze(candidates, { ...defaults, ...config }, cursor)
 const names = ({ actions }: AnalyzePlan) => actions.map(({ candidate: { name } }) => name)
 
 describe('planAnalyze', () => {

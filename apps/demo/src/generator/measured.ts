@@ -72,7 +72,6 @@ export const groupSizes: readonly { readonly from: number; readonly to: number; 
 export const values = { capsuleIsk: 10_000, cheapIsk: 20_000, cheap: 28, mu: 17.5, sigma: 1.6 }
 
 /** As JSON in ESI's form, without the victim's items. */
-export const payloadBytes = { p50: 600 }
 
 /** Everywhere, on 1 August 2019. */
 export const killmailsPerDay = 11_608

@@ -13,7 +13,7 @@ function formatValue(value: CopyValue): string {
   return String(value)
 }
 
-export const formatRow = (row: readonly CopyValue[]): string => `${row.map(formatValue).join('\t')}\n`
+const formatRow = (row: readonly CopyValue[]): string => `${row.map(formatValue).join('\t')}\n`
 
 /** Rows a socket write is worth: larger chunks cost memory, smaller ones system calls. */
 const chunkCharacters = 65_536

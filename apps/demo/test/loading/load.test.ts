@@ -204,7 +204,9 @@ describe('loading', () => {
   it('carries any text through COPY as it is', async () => {
     await database.query('create table texts (n int, t text, numbers bigint[])')
     const other = await connect(database.url)
-    const text = fc.string({ unit: 'binary' }).filter((value) => !/[\u0000\ud800-\udfff]/u.test(value))
+    const text = fc
+      .string({ unit: 'binary' })
+      .filter((value) => !value.includes('\0') && !/[\ud800-\udfff]/u.test(value))
     const texts = fc.sample(fc.oneof(text, fc.constantFrom('\\N', '\\.', '\\\\', '\t\n\r', '')), 500)
     const rows = texts.map((value, index) => [index, value, [index, -1]] as const)
     await pipeline(Readable.from(formatRows(rows)), other.query(copyFrom('copy texts from stdin')))

@@ -2,10 +2,10 @@
 import type { HttpClient, HttpReader, HttpRequest, HttpResponse } from '@battlescope/scheduler-core'
 
 /** Bytes of a response's body: answers of health endpoints and APIs are small, and the process has 64 MiB. */
-export const maxBodyBytes = 1024 * 1024
+const maxBodyBytes = 1024 * 1024
 
 /** An exchange that brought no response. `code` is Node's own where it has one (`ECONNREFUSED`), else one of ours. */
-export class HttpError extends Error {
+class HttpError extends Error {
   override readonly name = 'HttpError'
   readonly code: string
   constructor(code: string, message: string, cause?: unknown) {
@@ -62,7 +62,7 @@ async function exchange(
       body: await readBounded(response, where),
     }
   } catch (error) {
-    if (signal.aborted) throw signal.reason
+    signal.throwIfAborted()
     if (error instanceof HttpError) throw error
     throw networkError(error, where)
   } finally {

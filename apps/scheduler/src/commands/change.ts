@@ -23,15 +23,15 @@ export async function pause(
   host: Host,
   flags: Flags,
   task: string,
-  until: Date | undefined,
+  until: Date | number | undefined,
   reason: string,
 ): Promise<number> {
   return withStore(host, flags, async (store, output, configuration, connections) => {
     await mustKnow(host, store, configuration, task, connections)
-    await store.pause(task, until, reason)
-    output.line(
-      `${task} is paused${until === undefined ? '' : ` until ${until.toISOString()}`}; \`resume ${task}\` ends it`,
-    )
+    const { now } = await store.readState()
+    const at = typeof until === 'number' ? new Date(now.getTime() + until) : until
+    await store.pause(task, at, reason)
+    output.line(`${task} is paused${at === undefined ? '' : ` until ${at.toISOString()}`}; \`resume ${task}\` ends it`)
   })
 }
 

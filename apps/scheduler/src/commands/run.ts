@@ -51,7 +51,14 @@ export async function run(host: Host, options: RunCommandOptions): Promise<numbe
       ...(telemetry === undefined ? {} : { traceFields: () => telemetry.traceFields() }),
     })
     try {
-      const report = await runConnected(host, options, configuration, logging.bind, logging.logger, telemetry)
+      const report = await runConnected(
+        host,
+        options,
+        configuration,
+        (fields) => logging.bind(fields),
+        logging.logger,
+        telemetry,
+      )
       logging.end()
       logReport(logging.logger, report)
       if (options.json === true) output.json(report)

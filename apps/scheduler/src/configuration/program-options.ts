@@ -2,7 +2,7 @@
 import { duration, type Section } from '@battlescope/scheduler-core'
 import { z } from 'zod'
 
-export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const
 
 const connectionString = (env: string, description: string) =>
   z.string().optional().describe(description).meta({ description, env, secret: 'url' })

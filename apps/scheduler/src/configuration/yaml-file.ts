@@ -5,7 +5,7 @@ export interface YamlFile {
   readonly errors: readonly { readonly line: number; readonly message: string }[]
   readonly content: unknown
   /** The line of a key, from 1; undefined when it is not in the file. */
-  lineOf(keys: readonly PropertyKey[]): number | undefined
+  readonly lineOf: (keys: readonly PropertyKey[]) => number | undefined
 }
 
 export function readYaml(text: string): YamlFile {

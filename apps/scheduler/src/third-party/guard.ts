@@ -10,7 +10,7 @@ const exit = process.exit.bind(process)
 /** Events whose listeners could keep the process from ending, or swallow our signals. */
 const guardedEvents = ['exit', 'beforeExit', 'SIGTERM', 'SIGINT', 'uncaughtException', 'unhandledRejection'] as const
 
-export class ProcessExitRefused extends Error {
+class ProcessExitRefused extends Error {
   override readonly name = 'ProcessExitRefused'
   readonly code = 'process-exit-refused'
 }
@@ -24,7 +24,7 @@ let ownListeners: ReadonlyMap<string, readonly unknown[]> | undefined
  * @returns takes it back, for tests.
  */
 export function guardProcess(onStray: (error: unknown, what: 'exception' | 'rejection') => void): () => void {
-  const original = { exit: process.exit, abort: process.abort }
+  const original = { exit: process.exit.bind(process), abort: process.abort.bind(process) }
   process.exit = (code?: number | string | null): never => {
     throw new ProcessExitRefused(`called process.exit(${code ?? ''})`)
   }

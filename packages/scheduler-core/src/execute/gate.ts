@@ -36,7 +36,7 @@ export function listingGate(check: () => void): Gate {
     actions.push(planned(action))
     return Promise.resolve(undefined)
   }
-  return { actions, act: act as TaskContext['act'] }
+  return { actions, act: act }
 }
 
 export interface PerformingGateOptions {
