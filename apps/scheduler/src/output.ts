@@ -41,7 +41,6 @@ export class Output {
   }
 }
 
-// eslint-disable-next-line no-control-regex -- the escape sequences that painter() makes
 /** Escape sequences begin with a control character. */
 const escape = '\u001b'
 const painted = new RegExp(`(${escape}\\[\\d+m)`, 'g')
