@@ -1,8 +1,7 @@
 /** A folder with its own node_modules, as SCHEDULER_PLUGIN_DIR names one, with packages made of text. */
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 
 export interface PackageText {
   /** Becomes `index.js`. */
@@ -25,8 +24,13 @@ export function makePluginFolder(packages: Readonly<Record<string, PackageText>>
     const whole = { name, version: '1.0.0', type: 'module', exports: { '.': { import: './index.js' } }, ...manifest }
     writeFileSync(join(folder, 'package.json'), JSON.stringify(whole))
   }
-  const zod = dirname(createRequire(import.meta.url).resolve('zod/package.json'))
-  symlinkSync(zod, join(path, 'node_modules', 'zod'), 'dir')
+  for (const dependency of ['zod', 'kysely']) {
+    symlinkSync(
+      join(import.meta.dirname, '..', 'node_modules', dependency),
+      join(path, 'node_modules', dependency),
+      'dir',
+    )
+  }
   return {
     path,
     remove: () => {

@@ -2,7 +2,7 @@
 import { execa } from 'execa'
 import { join } from 'node:path'
 
-const program = join(import.meta.dirname, '..', 'bin', 'battlescope-scheduler.js')
+export const program = join(import.meta.dirname, '..', 'bin', 'battlescope-scheduler.js')
 
 export interface Ended {
   readonly exitCode: number

@@ -1,0 +1,258 @@
+import { createTestDatabase, createTestRole, type TestDatabase } from '@battlescope/postgres-testing'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { makePluginFolder, taskPackage, type PluginFolder } from './plugin-folder.js'
+import { battlescope, records } from './support.js'
+
+let database: TestDatabase
+let plugins: PluginFolder
+beforeAll(() => {
+  plugins = makePluginFolder({
+    findings: taskPackage(
+      'findings',
+      `return { outcome: 'succeeded', findings: [{ key: 'odd', severity: 'warning', summary: 'something is odd' }] }`,
+    ),
+  })
+})
+afterAll(() => {
+  plugins.remove()
+})
+beforeEach(async () => {
+  database = await createTestDatabase()
+  await database.query('CREATE TABLE public.battles AS SELECT generate_series(1, 700) AS id')
+})
+afterEach(() => database.drop())
+
+const environment = () => ({ DATABASE_URL: database.url })
+const call = (...argv: string[]) => battlescope(argv, environment())
+async function json(...argv: string[]): Promise<unknown> {
+  const { stdout, stderr, exitCode } = await call(...argv, '--json')
+  expect(exitCode, stderr).toBe(0)
+  return JSON.parse(stdout) as unknown
+}
+
+describe('run', () => {
+  it('writes one line of JSON per event, and nothing else', async () => {
+    const { stdout, stderr, exitCode } = await call()
+    expect(exitCode).toBe(0)
+    expect(stderr).toBe('')
+    const log = records(stdout)
+    expect(log.map(({ event }) => event)).toEqual(['schema-migrated', 'task-started', 'task-ended', 'run-ended'])
+    expect(log.at(-1)).toMatchObject({ exitCode: 0, outcomes: { analyze: 'succeeded' } })
+    for (const line of log)
+      expect(line).toMatchObject({ level: 'info', package: 'scheduler', time: expect.any(String) as string })
+  })
+
+  it('gives its report as JSON on stdout, and logs on stderr', async () => {
+    const { stdout, stderr, exitCode } = await call('run', '--json')
+    expect(exitCode).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({
+      exitCode: 0,
+      tasks: [{ name: 'analyze', run: { outcome: 'succeeded' } }],
+    })
+    expect(records(stderr).length).toBeGreaterThan(0)
+  })
+
+  it('with --dry-run lists, and leaves no trace', async () => {
+    const { stdout, exitCode } = await call('run', '--dry-run')
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain('analyze public.battles')
+    expect(await database.query(`SELECT 1 FROM pg_namespace WHERE nspname = 'scheduler'`)).toEqual([])
+    expect(await database.query(`SELECT reltuples FROM pg_class WHERE relname = 'battles'`)).toEqual([
+      { reltuples: -1 },
+    ])
+  })
+
+  it('with --fail-on ends with 80 for a finding of that severity or worse', async () => {
+    const enabled = { ...environment(), SCHEDULER_PLUGIN_DIR: plugins.path, SCHEDULER_TASKS: 'npm:findings' }
+    expect((await battlescope(['run', '--fail-on', 'error'], enabled)).exitCode).toBe(0)
+    expect((await battlescope(['run', '--fail-on', 'warning'], enabled)).exitCode).toBe(80)
+    expect((await battlescope(['status'], enabled)).stdout).toContain('something is odd')
+  })
+
+  it('of a task that another process has claimed ends with 75 when it was asked for by name, else with 0', async () => {
+    await call()
+    await claimFor('1 hour')
+    expect((await call('run', '--task', 'analyze')).exitCode).toBe(75)
+    const { exitCode, stdout } = await call('run')
+    expect(exitCode).toBe(0)
+    expect(records(stdout).at(-1)).toMatchObject({ outcomes: { analyze: 'claimed' } })
+  })
+
+  it('takes its budget from the command line before the environment', async () => {
+    const { stdout } = await battlescope(['config', '--json'], { ...environment(), SCHEDULER_BUDGET: '20s' })
+    expect(stdout).toContain('"environment": "SCHEDULER_BUDGET"')
+    expect(
+      (await battlescope(['run', '--budget', 'soon'], { ...environment(), SCHEDULER_BUDGET: '20s' })).exitCode,
+    ).toBe(78)
+  })
+})
+
+/** As if another process had claimed it. */
+async function claimFor(interval: string): Promise<void> {
+  await database.query(`
+    UPDATE scheduler.task SET ticket = gen_random_uuid(), revision = revision + 1 WHERE name = 'analyze';
+    INSERT INTO scheduler.claim (ticket, task, run_id, slot_id, slot_at, holder, uses_direct, expires_at)
+    SELECT ticket, name, gen_random_uuid(), 'analyze@x', now(), 'elsewhere/1', false, now() + interval '${interval}'
+    FROM scheduler.task WHERE name = 'analyze'`)
+}
+
+describe('plan', () => {
+  it('says what would be done and why, and writes nothing', async () => {
+    const { stdout, exitCode } = await call('plan')
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain('due in every run')
+    expect(stdout).toContain('analyze public.battles  never analyzed')
+    expect(await json('plan')).toMatchObject({
+      dryRun: true,
+      tasks: [{ name: 'analyze', run: { actions: [{ kind: 'analyze', target: 'public.battles' }] } }],
+    })
+    expect(await database.query(`SELECT 1 FROM pg_namespace WHERE nspname = 'scheduler'`)).toEqual([])
+  })
+})
+
+describe('commands that look', () => {
+  it('tasks', async () => {
+    expect((await call('tasks')).stdout).toContain('SCHEDULER_ANALYZE_LOCK_TIMEOUT')
+    expect(await json('tasks')).toMatchObject({
+      tasks: [{ name: 'analyze', origin: 'built-in', schedule: 'every-run' }],
+      disabled: [],
+    })
+  })
+
+  it('status, before the first run and after', async () => {
+    expect((await call('status')).stdout).toContain('nothing has run here yet')
+    await call()
+    expect((await call('status')).stdout).toMatch(/analyze +succeeded/)
+    expect(await json('status')).toMatchObject({
+      tasks: [{ name: 'analyze', last: { outcome: 'succeeded' }, state: 'ready' }],
+    })
+  })
+
+  it('status tells a stuck claim, and the next run frees it and counts it', async () => {
+    await call()
+    await claimFor('-1 hour')
+    expect((await call('status')).stdout).toContain('stuck')
+    const { stdout, exitCode } = await call()
+    expect(exitCode).toBe(0)
+    expect(records(stdout)).toContainEqual(expect.objectContaining({ event: 'claim-expired', task: 'analyze' }))
+    expect((await call('history')).stdout).toContain('without releasing its claim')
+  })
+
+  it('history, also of actions', async () => {
+    expect((await call('history')).exitCode).toBe(0)
+    await call()
+    expect(await json('history')).toMatchObject([{ task: 'analyze', outcome: 'succeeded' }])
+    expect(await json('history', '--actions')).toMatchObject([
+      { kind: 'analyze', target: 'public.battles', result: 'succeeded' },
+    ])
+    expect(await json('history', '--task', 'other')).toEqual([])
+    expect((await call('history', '--actions')).stdout).toContain('public.battles')
+  })
+
+  it('config, and the schema of its file', async () => {
+    const { stdout } = await battlescope(['config'], { ...environment(), SCHEDULER_ANALYZE_PARALLEL: '3' })
+    expect(stdout).toMatch(/analyze\.parallel +SCHEDULER_ANALYZE_PARALLEL +3 +environment/)
+    const schema = JSON.parse((await call('config', 'schema')).stdout) as { properties: { analyze: object } }
+    expect(schema.properties.analyze).toMatchObject({ properties: { parallel: { maximum: 8 } } })
+  })
+
+  it('doctor, on a database that is fine', async () => {
+    const { exitCode, stdout } = await call('doctor')
+    expect(exitCode, stdout).toBe(0)
+    expect(stdout).toMatch(/connection +ok/)
+    expect(await json('doctor')).toContainEqual(expect.objectContaining({ check: 'server', result: 'ok' }))
+  })
+
+  it('doctor prints the SQL that mends missing grants, and is content after it', async () => {
+    const role = await createTestRole(database)
+    const asRole = { DATABASE_URL: role.url }
+    const before = await battlescope(['doctor', '--json'], asRole)
+    expect(before.exitCode).toBe(78)
+    const checks = JSON.parse(before.stdout) as { result: string; mend?: string }[]
+    const mends = checks.filter(({ result }) => result === 'fail').map(({ mend }) => mend ?? '')
+    expect(mends.length).toBeGreaterThan(1)
+    for (const mend of mends) await database.query(mend)
+    const after = await battlescope(['doctor'], asRole)
+    expect(after.exitCode, after.stdout).toBe(0)
+    expect((await battlescope([], asRole)).exitCode).toBe(0)
+    expect(await database.query(`SELECT reltuples FROM pg_class WHERE relname = 'battles'`)).toEqual([
+      { reltuples: 700 },
+    ])
+  })
+
+  it('doctor names a foreign key without an index', async () => {
+    await database.query(`
+      CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY, parent_id int REFERENCES parent)`)
+    const { exitCode, stdout } = await call('doctor')
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain('CREATE INDEX CONCURRENTLY ON public.child (parent_id)')
+  })
+
+  it('doctor says that nothing answers', async () => {
+    const { exitCode, stdout } = await battlescope(['doctor'], { DATABASE_URL: 'postgres://me@127.0.0.1:1/x' })
+    expect(exitCode).toBe(69)
+    expect(stdout).toMatch(/connection +fail/)
+  })
+})
+
+describe('commands that change', () => {
+  it('migrate, twice', async () => {
+    expect((await call('migrate')).stdout).toContain('has version 1 now')
+    expect((await call('migrate')).stdout).toContain('has version 1 already')
+  })
+
+  it('pause and resume', async () => {
+    expect((await call('pause', 'analyze', '--until', '3d', '--reason', 'a big import')).exitCode).toBe(0)
+    const { stdout, exitCode } = await call()
+    expect(exitCode).toBe(0)
+    expect(records(stdout).at(-1)).toMatchObject({ outcomes: { analyze: 'paused' } })
+    expect((await call('run', '--force')).exitCode).toBe(0)
+    expect(await database.query('SELECT 1 FROM scheduler.task_run')).toEqual([])
+    expect((await call('status')).stdout).toContain('a big import')
+    expect((await call('resume', 'analyze')).exitCode).toBe(0)
+    await call()
+    expect(await database.query('SELECT outcome FROM scheduler.task_run')).toEqual([{ outcome: 'succeeded' }])
+  })
+
+  it('a pause ends by itself', async () => {
+    await call('pause', 'analyze', '--until', '2020-01-01')
+    await call()
+    expect(await database.query('SELECT outcome FROM scheduler.task_run')).toEqual([{ outcome: 'succeeded' }])
+  })
+
+  it('release', async () => {
+    await call()
+    expect((await call('release', 'analyze')).stdout).toContain('is not claimed')
+    await claimFor('1 hour')
+    expect((await call('release', 'analyze')).stdout).toContain('elsewhere/1')
+    expect((await call('run', '--task', 'analyze')).exitCode).toBe(0)
+  })
+
+  it('refuse a task that nobody knows, with the nearest name', async () => {
+    const { exitCode, stderr } = await call('pause', 'analyse')
+    expect(exitCode).toBe(64)
+    expect(stderr).toContain("'analyze'")
+  })
+})
+
+describe('help', () => {
+  it('names every command, and the version', async () => {
+    const { stdout, exitCode } = await call('--help')
+    expect(exitCode).toBe(0)
+    for (const command of [
+      'run',
+      'plan',
+      'tasks',
+      'status',
+      'history',
+      'config',
+      'doctor',
+      'migrate',
+      'pause',
+      'resume',
+      'release',
+    ])
+      expect(stdout).toContain(` ${command} `)
+    expect((await call('--version')).stdout.trim()).toMatch(/^\d+\.\d+\.\d+/)
+  })
+})
