@@ -1,0 +1,58 @@
+/** Tasks that write down when they ran, under which slot and ticket, so that the database can judge. */
+import { sql } from 'kysely'
+import { z } from 'zod'
+
+const configSchema = z.object({
+  hold: z.number().int().min(0).default(200).describe('Milliseconds that the effect stays uncommitted.'),
+})
+
+/** @param {string} name @param {object} schedule */
+const holding = (name, schedule) => ({
+  apiVersion: 1,
+  name,
+  description: 'holds its effect for a moment',
+  schedule,
+  timeoutMs: 20_000,
+  configSchema,
+  requires: () => ({}),
+  async run(context) {
+    await context.act({ kind: 'hold', target: 'public.effect' }, async ({ db }) => {
+      await begin(db, name, context.slot.id)
+      await sql`SELECT pg_catalog.pg_sleep(${context.config.hold / 1000})`.execute(db)
+      await end(db, name, context.slot.id)
+    })
+    return { outcome: 'succeeded' }
+  },
+})
+
+/** Two effects with a pause in between, in which the process can be stopped. */
+const stepwise = {
+  ...holding('stress-steps', { kind: 'interval', everyMs: 3_600_000 }),
+  async run(context) {
+    for (const step of [1, 2]) {
+      await context.act({ kind: 'step', target: 'public.effect', reason: `step ${step}` }, async ({ db }) => {
+        await begin(db, 'stress-steps', `${context.slot.id} step ${step}`)
+        await end(db, 'stress-steps', `${context.slot.id} step ${step}`)
+      })
+      context.logger.info({ event: 'step-done', step }, 'step done')
+      if (step === 1) await context.clock.sleep(context.config.hold)
+    }
+    return { outcome: 'succeeded' }
+  },
+}
+
+const begin = (db, name, slot) =>
+  sql`INSERT INTO public.effect (task, slot, ticket, from_at)
+    SELECT name, ${slot}, ticket, pg_catalog.clock_timestamp() FROM scheduler.task WHERE name = ${name}`.execute(db)
+
+const end = (db, name, slot) =>
+  sql`UPDATE public.effect SET to_at = pg_catalog.clock_timestamp() WHERE task = ${name} AND slot = ${slot} AND to_at IS NULL`.execute(
+    db,
+  )
+
+export default [
+  holding('stress-interval', { kind: 'interval', everyMs: 3_600_000 }),
+  holding('stress-cron', { kind: 'cron', expression: '0 * * * *' }),
+  holding('stress-every-run', { kind: 'every-run' }),
+  stepwise,
+]

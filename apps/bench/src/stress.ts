@@ -1,0 +1,74 @@
+/** `pnpm stress [--rounds 50] [--processes 20] [--kills 200] [--path direct|pooled]`: the long form of test/stress.test.ts. */
+import { parseArgs } from 'node:util'
+import { findPgBouncer } from '@battlescope/postgres-testing'
+import { killAnywhere, phases } from './kill-anywhere.js'
+import { startTogether } from './start-together.js'
+import { stopAndContinue } from './stop-and-continue.js'
+import { createWorld, type Path, type World } from './world.js'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '50' },
+    processes: { type: 'string', default: '20' },
+    kills: { type: 'string', default: '200' },
+    path: { type: 'string' },
+  },
+})
+const [rounds, processes, kills] = [Number(values.rounds), Number(values.processes), Number(values.kills)]
+
+async function inWorld<T>(path: Path, work: (world: World) => Promise<T>): Promise<T> {
+  const world = await createWorld(path)
+  try {
+    return await work(world)
+  } finally {
+    await world.close()
+  }
+}
+
+const progress = (text: string) => (done: number) => {
+  if (process.stderr.isTTY === true) process.stderr.write(`\r${text} ${done + 1} `)
+}
+
+const paths: Path[] = values.path === undefined ? ['direct', 'pooled'] : [values.path as Path]
+let failed = false
+for (const path of paths) {
+  if (path === 'pooled' && (await findPgBouncer()) === undefined) {
+    console.log('pooled: not run, PgBouncer is not installed; on Debian: apt-get install pgbouncer')
+    failed = true
+    continue
+  }
+  const show = (title: string, lines: readonly string[], violations: readonly string[]) => {
+    if (violations.length > 0) failed = true
+    console.log(`\n${path}: ${title}`)
+    for (const line of lines) console.log(`  ${line}`)
+    console.log(`  violations: ${violations.length}`)
+    for (const violation of violations.slice(0, 20)) console.log(`    ${violation}`)
+  }
+  const together = await inWorld(path, (world) => startTogether(world, { rounds, processes }, progress('round')))
+  show(
+    `${processes} processes at the same moment, ${rounds} times`,
+    Object.entries(together.succeeded).map(([task, count]) => `${task.padEnd(18)} ${count} successes`),
+    together.violations,
+  )
+  const killed = await inWorld(path, (world) => killAnywhere(world, { kills }, progress('kill')))
+  const widest = Math.max(...Object.values(killed.hits))
+  show(
+    `kill -9 at ${kills} instants between ${killed.spanMs.map((ms) => ms.toFixed(0)).join(' and ')} ms after the start`,
+    [
+      ...phases.map((phase) => {
+        const count = killed.hits[phase]
+        return `${phase.padEnd(40)} ${String(count).padStart(4)} ${'#'.repeat(Math.ceil((40 * count) / Math.max(1, widest)))}`
+      }),
+      `the next run found the claim still good: ${killed.nextRunWaited}`,
+      `effects that a second run repeated:      ${killed.effectsRepeated}`,
+    ],
+    killed.violations,
+  )
+  const stopped = await inWorld(path, stopAndContinue)
+  show(
+    'stopped beyond its claim, then continued',
+    [`the stopped process ended with ${stopped.exitCode ?? 'a signal'} (${String(stopped.outcome)})`],
+    stopped.violations,
+  )
+}
+process.exit(failed ? 1 : 0)
