@@ -16,8 +16,9 @@ const holding = (name, schedule) => ({
   configSchema,
   requires: () => ({}),
   async run(context) {
+    const ticket = await selectTicket(context.db, name)
     await context.act({ kind: 'hold', target: 'public.effect' }, async ({ db }) => {
-      await begin(db, name, context.slot.id)
+      await begin(db, name, context.slot.id, ticket)
       await sql`SELECT pg_catalog.pg_sleep(${context.config.hold / 1000})`.execute(db)
       await end(db, name, context.slot.id)
     })
@@ -29,9 +30,10 @@ const holding = (name, schedule) => ({
 const stepwise = {
   ...holding('stress-steps', { kind: 'interval', everyMs: 3_600_000 }),
   async run(context) {
+    const ticket = await selectTicket(context.db, 'stress-steps')
     for (const step of [1, 2]) {
       await context.act({ kind: 'step', target: 'public.effect', reason: `step ${step}` }, async ({ db }) => {
-        await begin(db, 'stress-steps', `${context.slot.id} step ${step}`)
+        await begin(db, 'stress-steps', `${context.slot.id} step ${step}`, ticket)
         await end(db, 'stress-steps', `${context.slot.id} step ${step}`)
       })
       context.logger.info({ event: 'step-done', step }, 'step done')
@@ -41,9 +43,15 @@ const stepwise = {
   },
 }
 
-const begin = (db, name, slot) =>
+/** The ticket of this run, read once at its start: nothing in here knows whether it is still good. */
+async function selectTicket(db, name) {
+  const { rows } = await sql`SELECT ticket FROM scheduler.task WHERE name = ${name}`.execute(db)
+  return rows[0].ticket
+}
+
+const begin = (db, name, slot, ticket) =>
   sql`INSERT INTO public.effect (task, slot, ticket, from_at)
-    SELECT name, ${slot}, ticket, pg_catalog.clock_timestamp() FROM scheduler.task WHERE name = ${name}`.execute(db)
+    VALUES (${name}, ${slot}, ${ticket}, pg_catalog.clock_timestamp())`.execute(db)
 
 const end = (db, name, slot) =>
   sql`UPDATE public.effect SET to_at = pg_catalog.clock_timestamp() WHERE task = ${name} AND slot = ${slot} AND to_at IS NULL`.execute(
