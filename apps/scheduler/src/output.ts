@@ -41,6 +41,11 @@ export class Output {
   }
 }
 
+export function outcomeColour(outcome: string): 'green' | 'red' | 'yellow' {
+  if (outcome === 'succeeded') return 'green'
+  return outcome === 'failed' || outcome === 'timed-out' ? 'red' : 'yellow'
+}
+
 /** Escape sequences begin with a control character. */
 const escape = '\u001b'
 const painted = new RegExp(`(${escape}\\[\\d+m)`, 'g')

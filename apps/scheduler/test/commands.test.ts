@@ -1,7 +1,10 @@
 import { createTestDatabase, createTestRole, type TestDatabase } from '@battlescope/postgres-testing'
+import { execa } from 'execa'
+import { spawnSync } from 'node:child_process'
+import { stripVTControlCharacters } from 'node:util'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { makePluginFolder, taskPackage, type PluginFolder } from './plugin-folder.js'
-import { battlescope, records } from './support.js'
+import { battlescope, program, records } from './support.js'
 
 let database: TestDatabase
 let plugins: PluginFolder
@@ -254,5 +257,25 @@ describe('help', () => {
     ])
       expect(stdout).toContain(` ${command} `)
     expect((await call('--version')).stdout.trim()).toMatch(/^\d+\.\d+\.\d+/)
+  })
+})
+
+/** util-linux' `script` runs a program on a terminal of its own. */
+const script = spawnSync('script', ['--version']).status === 0
+const missing = script ? '' : ' (skipped: the program script is not installed; apt-get install bsdutils)'
+describe.skipIf(!script)(`on a terminal${missing}`, () => {
+  it('shows progress live, and a table at the end instead of JSON', async () => {
+    const command = `'${process.execPath}' '${program}'`
+    const { stdout, exitCode } = await execa('script', ['-qec', command, '/dev/null'], {
+      env: { PATH: process.env['PATH'] ?? '', TERM: 'xterm', ...environment() },
+      extendEnv: false,
+      reject: false,
+    })
+    expect(exitCode, stdout).toBe(0)
+    const lines = stripVTControlCharacters(stdout).split(/\r?\n/)
+    expect(lines.some((line) => line.startsWith('{'))).toBe(false)
+    expect(lines).toContainEqual(expect.stringMatching(/^task +outcome +actions +took +why/) as string)
+    expect(lines).toContainEqual(expect.stringMatching(/^analyze +succeeded +1 /) as string)
+    expect(stdout).toContain('░')
   })
 })

@@ -55,6 +55,8 @@ async function loadTables(
     }
     for (const statement of after) await client.query(statement)
     await client.query('commit')
+    // A session counts its changes for all to see at most once a second; the demo's next step does not wait that long.
+    await client.query('select pg_catalog.pg_stat_force_next_flush()')
   } catch (error) {
     await client.query('rollback').catch(() => undefined)
     throw error

@@ -17,7 +17,7 @@ import { programSection } from '../configuration/program-options.js'
 import { connect } from '../connect.js'
 import type { Host } from '../host.js'
 import { createLogging } from '../logging/logging.js'
-import { Output } from '../output.js'
+import { Output, outcomeColour } from '../output.js'
 import { loadAll, thirdPartyPackages } from '../third-party/packages.js'
 
 export interface InspectOptions {
@@ -178,10 +178,7 @@ function stateOf(row: TaskState | undefined, now: Date): string {
 }
 
 function paintOutcome(output: Output, outcome: string): string {
-  return output.paint(
-    outcome,
-    outcome === 'succeeded' ? 'green' : outcome === 'failed' || outcome === 'timed-out' ? 'red' : 'yellow',
-  )
+  return output.paint(outcome, outcomeColour(outcome))
 }
 
 export interface HistoryOptions extends InspectOptions {

@@ -1,6 +1,7 @@
 /** `run`: what is due. */
 import {
   exitCodes,
+  formatDuration,
   runScheduler,
   SchedulerError,
   didYouMean,
@@ -13,7 +14,7 @@ import { loadConfiguration, type Configuration } from '../configuration/load.js'
 import { connect, explain } from '../connect.js'
 import type { Host } from '../host.js'
 import { createLogging } from '../logging/logging.js'
-import { Output } from '../output.js'
+import { Output, outcomeColour } from '../output.js'
 import { telemetryWanted } from '../telemetry/wanted.js'
 import type { StartedTelemetry } from '../telemetry/start.js'
 import { endProcess } from '../third-party/guard.js'
@@ -60,9 +61,10 @@ export async function run(host: Host, options: RunCommandOptions): Promise<numbe
         telemetry,
       )
       logging.end()
-      logReport(logging.logger, report)
       if (options.json === true) output.json(report)
-      else options.present?.(report, output)
+      else if (options.present !== undefined) options.present(report, output)
+      else if (host.terminal.stdoutIsTerminal) presentRun(report, output)
+      if (dataOnStdout || !host.terminal.stdoutIsTerminal) logReport(logging.logger, report)
       return report.exitCode
     } catch (error) {
       const known = explain(error)
@@ -152,6 +154,34 @@ function logReport(logger: TaskLogger, report: RunReport): void {
     dryRun: report.dryRun || undefined,
   }
   logger.info(fields, 'run ended')
+}
+
+/** The table at the end of a run on a terminal; elsewhere the log has it. */
+function presentRun(report: RunReport, output: Output): void {
+  output.line()
+  output.table(
+    ['task', 'outcome', 'actions', 'took', 'why'],
+    [
+      ...report.tasks.map(({ name, run: taskRun, reason }) =>
+        taskRun === undefined
+          ? [name, output.paint('not run', 'dim'), '–', '–', reason]
+          : [
+              name,
+              output.paint(taskRun.outcome, outcomeColour(taskRun.outcome)),
+              String(taskRun.actions.length),
+              formatDuration(Math.max(1, Math.round(taskRun.durationMs))),
+              taskRun.reason ?? reason,
+            ],
+      ),
+      ...report.disabled.map(({ name, reason, hint }) => [
+        name,
+        output.paint('disabled', 'red'),
+        '–',
+        '–',
+        [reason, hint].filter(Boolean).join('; '),
+      ]),
+    ],
+  )
 }
 
 /** Promise: the process is gone, whatever hangs. Not unref'd, so that a hang with nothing left to wait for ends here too. */
