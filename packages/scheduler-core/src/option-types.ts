@@ -271,5 +271,5 @@ export function formatSchedule(value: Schedule): string {
   if (value.kind === 'every-run') return 'every-run'
   const window = value.windowMs === undefined ? '' : ` window ${formatDuration(value.windowMs)}`
   if (value.kind === 'interval') return `every ${formatDuration(value.everyMs)}${window}`
-  return `${value.expression}${value.timezone === 'UTC' ? '' : ` ${value.timezone}`}${window}`
+  return `${value.expression}${value.timezone === undefined || value.timezone === 'UTC' ? '' : ` ${value.timezone}`}${window}`
 }

@@ -27,7 +27,8 @@ export interface Interval {
 export interface CronSchedule {
   readonly kind: 'cron'
   readonly expression: string
-  readonly timezone: string
+  /** Default: UTC, whatever the machine's own timezone is. */
+  readonly timezone?: string
 }
 
 type Slotted = Exclude<Schedule, EveryRun>
@@ -109,12 +110,13 @@ export function scheduleProblem(schedule: Schedule): string | undefined {
     cron(schedule).nextRun(new Date(0))
     return undefined
   } catch (error) {
-    return `'${schedule.expression}' in timezone '${schedule.timezone}': ${(error as Error).message}`
+    return `'${schedule.expression}' in timezone '${schedule.timezone ?? 'UTC'}': ${(error as Error).message}`
   }
 }
 
 function cron(schedule: CronSchedule): Cron {
   // The first use of a timezone loads the runtime's timezone data (20 ms); UTC needs none.
-  const zone = schedule.timezone === 'UTC' ? { utcOffset: 0 } : { timezone: schedule.timezone }
+  const { timezone = 'UTC' } = schedule
+  const zone = timezone === 'UTC' ? { utcOffset: 0 } : { timezone }
   return new Cron(schedule.expression, zone)
 }

@@ -27,6 +27,18 @@ describe('slots', () => {
     expect(firstSlotAfter(every(hourMs), at('2026-11-24T02:00:00Z'))).toEqual(at('2026-11-24T03:00:00Z'))
   })
 
+  it('of a cron expression without a timezone are in UTC, whatever the machine says', () => {
+    const before = process.env['TZ']
+    process.env['TZ'] = 'Asia/Tokyo'
+    try {
+      const schedule: Schedule = { kind: 'cron', expression: '0 2 * * *' }
+      expect(firstSlotAfter(schedule, at('2026-11-24T00:00Z'))).toEqual(at('2026-11-24T02:00Z'))
+    } finally {
+      if (before === undefined) delete process.env['TZ']
+      else process.env['TZ'] = before
+    }
+  })
+
   it('include an instant that is itself a slot', () => {
     expect(latestSlot(cron('0 2 * * *'), at('2026-11-24T02:00:00Z'))).toEqual(at('2026-11-24T02:00:00Z'))
     expect(latestSlot(every(1000), at('2026-11-24T02:00:00Z'))).toEqual(at('2026-11-24T02:00:00Z'))
