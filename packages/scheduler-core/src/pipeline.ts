@@ -13,9 +13,11 @@ import { planRun, type PlanOptions } from './plan.js'
 import type { DisabledTask, Registry } from './registry.js'
 import { exitCodeOf, type RunReport } from './report.js'
 import { migrate, refuseNewer, schemaVersion } from './state/migrate.js'
-import { StateStore, type State } from './state/store.js'
+import { StateStore } from './state/store.js'
+import type { State } from './state/task-state.js'
 import type { Severity, TaskLogger } from './task.js'
 import { noTelemetry, type Span, type Telemetry } from './telemetry.js'
+import { loadUnderClaim, packageOrder, packageRefusal, type ThirdPartyPackages } from './third-party.js'
 
 /** Milliseconds between two prunings of the scheduler's own history. */
 const pruneIntervalMs = 3_600_000
@@ -56,15 +58,6 @@ export interface RunInput {
   readonly retention: { readonly historyMs: number; readonly actionsMs: number }
   readonly timer?: Timer
   readonly random?: () => number
-}
-
-export interface ThirdPartyPackages {
-  /** Names of packages. */
-  readonly specifiers: readonly string[]
-  /** Imports one package; never throws for what is wrong with it. */
-  load(specifier: string): Promise<Registry>
-  /** Options that belong to none of the loaded tasks. Asked only when every package was loaded and is fine. */
-  unclaimedOptions(): readonly DisabledTask[]
 }
 
 /** @throws SchedulerError, or the driver's error, when the scheduler's own state cannot be read or written. */
@@ -144,10 +137,7 @@ async function runGroup(execution: Execution, registry: Registry, state: State):
   return execute(execution, planRun(registry, state, execution.planOptions).decisions)
 }
 
-/**
- * One package after another: those that ended no process come first, then those that waited longest, so that a package that hangs the
- * process at its import stops the others for one run at most.
- */
+/** One package after another, in an order in which a package that hangs the process stops the others for one run at most. */
 async function runThirdParty(
   execution: Execution,
   input: RunInput,
@@ -170,7 +160,13 @@ async function runThirdParty(
       disabled.push(refused)
       continue
     }
-    const registry = await loadUnderClaim(execution, thirdParty, specifier)
+    const registry = execution.dryRun
+      ? await thirdParty.load(specifier)
+      : await loadUnderClaim(execution.store, thirdParty, specifier, {
+          runId: execution.runId,
+          holder: execution.holder,
+          durationMs: execution.budgetRemainingMs() + execution.graceMs,
+        })
     disabled.push(...registry.disabled)
     if (registry.disabled.length > 0) everyOneLoaded = false
     tasks.push(...(await runGroup(execution, registry, await execution.store.readState())))
@@ -180,60 +176,6 @@ async function runThirdParty(
     refuseUnknownNames(input.only, [...builtIn, ...tasks, ...disabled])
   }
   return { tasks, disabled }
-}
-
-/** The import is claimed like a task: if it ends the process, the next run sees the claim expire and counts it as a failure. */
-async function loadUnderClaim(
-  execution: Execution,
-  thirdParty: ThirdPartyPackages,
-  specifier: string,
-): Promise<Registry> {
-  if (execution.dryRun) return thirdParty.load(specifier)
-  const { store, runId, holder } = execution
-  const durationMs = execution.budgetRemainingMs() + execution.graceMs
-  const ticket = await store.claimPackage({ row: packageRow(specifier), runId, holder, durationMs })
-  try {
-    return await thirdParty.load(specifier)
-  } finally {
-    // Without a ticket somebody else is loading it at this moment, which is no obstacle.
-    if (ticket !== undefined) await store.releasePackage(ticket)
-  }
-}
-
-/** A package that ended the process rests like a task that fails, and is paused after five in a row. */
-function packageRefusal(specifier: string, state: State): DisabledTask | undefined {
-  const row = state.tasks.get(packageRow(specifier))
-  if (row?.paused !== undefined) {
-    return {
-      name: specifier,
-      reason: `paused since ${row.paused.at.toISOString()}: ${row.paused.reason ?? 'by hand'}`,
-      hint: `mend the package, then: resume ${packageRow(specifier)}`,
-    }
-  }
-  if (row?.retryAt !== undefined && row.retryAt > state.now) {
-    return {
-      name: specifier,
-      reason: `${row.consecutiveFailures} imports in a row ended the process; next try at ${row.retryAt.toISOString()}`,
-      hint: `mend the package, then: resume ${packageRow(specifier)}`,
-    }
-  }
-  return undefined
-}
-
-function packageOrder(specifiers: readonly string[], state: State): readonly string[] {
-  const keyOf = (specifier: string) => {
-    const row = state.tasks.get(packageRow(specifier))
-    return { failures: row?.consecutiveFailures ?? 0, claimedAt: row?.lastClaimedAt?.getTime() ?? 0 }
-  }
-  return [...specifiers].sort((a, b) => {
-    const [left, right] = [keyOf(a), keyOf(b)]
-    return left.failures - right.failures || left.claimedAt - right.claimedAt
-  })
-}
-
-/** Its row among the tasks. A task has no colon in its name. */
-export function packageRow(specifier: string): string {
-  return `npm:${specifier}`
 }
 
 /** Which names exist is known for sure only when every package was loaded. */

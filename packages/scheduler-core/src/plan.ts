@@ -1,7 +1,7 @@
 /** Stage 3: which tasks are due now, in which order, and why the others are not. Pure. */
 import type { RegisteredTask, Registry } from './registry.js'
 import { dueSlot, finishedSlot } from './schedule.js'
-import type { State, TaskState } from './state/store.js'
+import type { State, TaskState } from './state/task-state.js'
 
 export type NotDueReason =
   'not-yet' | 'outside-window' | 'back-off' | 'paused' | 'claimed' | 'already-ran' | 'not-selected'

@@ -2,7 +2,9 @@
 import type { TaskRunResult } from './execute/run-task.js'
 import { LostClaimError } from './errors.js'
 import { slotToFinish, type DueTask } from './plan.js'
-import type { ClaimIdentity, StateStore, TaskRunRecord } from './state/store.js'
+import type { ClaimIdentity } from './state/claims.js'
+import type { TaskRunRecord } from './state/records.js'
+import type { StateStore } from './state/store.js'
 
 export interface FinishedRun {
   readonly decision: DueTask

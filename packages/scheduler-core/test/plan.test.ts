@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { planRun, slotToFinish, type PlanOptions } from '../src/plan.js'
 import { registerTask, type RegisteredTask } from '../src/registry.js'
 import type { Schedule } from '../src/schedule.js'
-import type { State, TaskState } from '../src/state/store.js'
+import type { State, TaskState } from '../src/state/task-state.js'
 import { defineTask } from '../src/task.js'
 
 const now = new Date('2026-11-24T02:05:00Z')

@@ -1,5 +1,13 @@
 /** Kysely types of the scheduler's own tables; `migrations.ts` makes them. Names are qualified by `withSchema`. */
-import type { ColumnType, Generated, GeneratedAlways, JSONColumnType } from 'kysely'
+import {
+  sql,
+  type ColumnType,
+  type Generated,
+  type GeneratedAlways,
+  type JSONColumnType,
+  type Kysely,
+  type RawBuilder,
+} from 'kysely'
 import type { Finding } from '../task.js'
 
 type Timestamp = ColumnType<Date, Date | string, Date | string>
@@ -114,4 +122,14 @@ export interface StateDatabase {
     created_at: Generated<Date>
     updated_at: Generated<Date>
   }
+}
+
+/** With the schema of the scheduler's own tables. */
+export type StateDb = Kysely<StateDatabase>
+
+/** A table's qualified name, for SQL as text. */
+export type TableName = (name: keyof StateDatabase) => RawBuilder<unknown>
+
+export function tableNames(schema: string): TableName {
+  return (name) => sql.id(schema, name)
 }

@@ -1,0 +1,270 @@
+/** What happened: runs, actions, totals, metrics, and how long they are kept. */
+import { sql } from 'kysely'
+import { LostClaimError } from '../errors.js'
+import type { Finding } from '../task.js'
+import { retryAtAfterFailure, type ClaimIdentity } from './claims.js'
+import type { Outcome, StateDb } from './tables.js'
+
+/** Bounds of the duration histogram, in seconds. A change of them needs a migration that starts the totals anew. */
+export const durationBoundsSeconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60] as const
+
+export interface TaskRunRecord {
+  readonly runId: string
+  readonly task: string
+  readonly ticket: string
+  readonly slotId: string
+  readonly scheduledAt: Date
+  readonly lateByMs: number
+  readonly outcome: Outcome
+  readonly reason: string | undefined
+  readonly errorCode: string | undefined
+  readonly attempts: number
+  readonly startedAt: Date
+  readonly durationMs: number
+  readonly remaining: number | undefined
+  readonly actionCount: number
+  readonly findings: readonly Finding[]
+  readonly traceId: string | undefined
+  readonly metrics: readonly MetricValue[]
+  /** The slot to store as finished; undefined when the slot stays due or the task has none. */
+  readonly finishedSlotAt: Date | undefined
+}
+
+export interface MetricValue {
+  readonly kind: 'gauge' | 'counter'
+  readonly name: string
+  readonly value: number
+  readonly attributes: Readonly<Record<string, string>>
+}
+
+export interface ActionRecord {
+  readonly kind: string
+  readonly target: string
+  readonly via: string
+  readonly reason: string | undefined
+  readonly result: 'started' | 'succeeded' | 'failed'
+  readonly errorCode?: string | undefined
+  readonly rows?: number | undefined
+  readonly bytes?: number | undefined
+  readonly details?: Readonly<Record<string, unknown>> | undefined
+  readonly durationMs?: number | undefined
+}
+
+export interface RunRecord {
+  readonly id: string
+  readonly startedAt: Date
+  readonly exitCode: number
+  readonly version: string
+  readonly holder: string
+  readonly decisions: readonly object[]
+  readonly traceId: string | undefined
+}
+
+export interface HistoryFilter {
+  readonly task?: string | undefined
+  readonly sinceMs: number
+  readonly limit: number
+}
+
+/** Newest first. */
+export function selectHistory(db: StateDb, filter: HistoryFilter) {
+  return db
+    .selectFrom('task_run')
+    .selectAll()
+    .where('finished_at', '>', since(filter))
+    .$if(filter.task !== undefined, (query) => query.where('task', '=', filter.task ?? ''))
+    .orderBy('id', 'desc')
+    .limit(filter.limit)
+    .execute()
+}
+
+/** Newest first. */
+export function selectActions(db: StateDb, filter: HistoryFilter) {
+  return db
+    .selectFrom('action')
+    .selectAll()
+    .where('at', '>', since(filter))
+    .$if(filter.task !== undefined, (query) => query.where('task', '=', filter.task ?? ''))
+    .orderBy('id', 'desc')
+    .limit(filter.limit)
+    .execute()
+}
+
+const since = ({ sinceMs }: HistoryFilter) => sql<Date>`now() - ${sinceMs} * interval '1 millisecond'`
+
+/** Each task's newest run. */
+export function selectLastRuns(db: StateDb) {
+  return db.selectFrom('task_run').distinctOn('task').selectAll().orderBy('task').orderBy('id', 'desc').execute()
+}
+
+/** Ends a run: its record, the task's next state, totals and metrics. @throws LostClaimError and writes nothing. */
+export async function finishTaskRun(db: StateDb, record: TaskRunRecord): Promise<void> {
+  const failed = record.outcome === 'failed' || record.outcome === 'timed-out'
+  const stopped = record.outcome === 'cancelled'
+  const updated = await db
+    .updateTable('task')
+    .set({
+      ticket: null,
+      revision: sql<string>`revision + 1`,
+      ...(record.finishedSlotAt === undefined ? {} : { last_slot_at: record.finishedSlotAt }),
+      consecutive_expiries: 0,
+      // A run that we stopped says nothing about the task.
+      ...(failed
+        ? { consecutive_failures: sql<number>`consecutive_failures + 1`, retry_at: sql<Date>`${retryAtAfterFailure}` }
+        : stopped
+          ? {}
+          : { consecutive_failures: 0, retry_at: null }),
+    })
+    .where('name', '=', record.task)
+    .where('ticket', '=', record.ticket)
+    .executeTakeFirst()
+  if (updated.numUpdatedRows === 0n) throw new LostClaimError(record.task)
+  await db.deleteFrom('claim').where('ticket', '=', record.ticket).execute()
+  await db
+    .insertInto('task_run')
+    .values({
+      run_id: record.runId,
+      task: record.task,
+      ticket: record.ticket,
+      slot_id: record.slotId,
+      slot_at: record.scheduledAt,
+      late_by_ms: Math.round(record.lateByMs),
+      outcome: record.outcome,
+      reason: record.reason ?? null,
+      error_code: record.errorCode ?? null,
+      attempts: record.attempts,
+      started_at: record.startedAt,
+      duration_ms: Math.round(record.durationMs),
+      remaining: record.remaining ?? null,
+      action_count: record.actionCount,
+      findings: JSON.stringify(record.findings),
+      trace_id: record.traceId ?? null,
+    })
+    .execute()
+  await addToTotals(db, record)
+  await storeMetrics(db, record)
+}
+
+async function addToTotals(db: StateDb, record: TaskRunRecord): Promise<void> {
+  // width_bucket counts bounds at or below the value; Prometheus' `le` is inclusive, hence the difference of one for a value on a bound.
+  const seconds = record.durationMs / 1000
+  const bucket = durationBoundsSeconds.filter((bound) => bound < seconds).length + 1
+  await db
+    .updateTable('task_total')
+    .set({
+      run_count: sql<string>`run_count + 1`,
+      duration_ms_sum: sql<string>`duration_ms_sum + ${Math.round(record.durationMs)}`,
+      bucket_counts: sql<string[]>`(SELECT array_agg(CASE WHEN i = ${bucket} THEN n + 1 ELSE n END ORDER BY i)
+        FROM unnest(bucket_counts) WITH ORDINALITY AS bucket (n, i))`,
+    })
+    .where('task', '=', record.task)
+    .where('outcome', '=', record.outcome)
+    .execute()
+}
+
+async function storeMetrics(db: StateDb, record: TaskRunRecord): Promise<void> {
+  for (const metric of record.metrics) {
+    await db
+      .insertInto('task_metric')
+      .values({
+        task: record.task,
+        name: metric.name,
+        attributes: JSON.stringify(metric.attributes),
+        kind: metric.kind,
+        value: metric.value,
+      })
+      .onConflict((conflict) =>
+        conflict.columns(['task', 'name', 'attributes']).doUpdateSet((e) => ({
+          kind: e.ref('excluded.kind'),
+          updated_at: sql<Date>`now()`,
+          value: metric.kind === 'gauge' ? e.ref('excluded.value') : sql<number>`task_metric.value + excluded.value`,
+        })),
+      )
+      .execute()
+  }
+}
+
+export async function insertAction(db: StateDb, identity: ClaimIdentity, action: ActionRecord): Promise<void> {
+  await db
+    .insertInto('action')
+    .values({
+      run_id: identity.runId,
+      task: identity.task,
+      ticket: identity.ticket,
+      slot_id: identity.slotId,
+      kind: action.kind,
+      target: action.target,
+      via: action.via,
+      reason: action.reason ?? null,
+      result: action.result,
+      error_code: action.errorCode ?? null,
+      row_count: action.rows ?? null,
+      byte_count: action.bytes ?? null,
+      details: action.details === undefined ? null : JSON.stringify(action.details),
+      duration_ms: action.durationMs === undefined ? null : Math.round(action.durationMs),
+    })
+    .execute()
+}
+
+/** Doing it twice changes nothing. */
+export async function insertRun(db: StateDb, record: RunRecord): Promise<void> {
+  await db
+    .insertInto('run')
+    .values({
+      id: record.id,
+      started_at: record.startedAt,
+      finished_at: sql<Date>`clock_timestamp()`,
+      exit_code: record.exitCode,
+      version: record.version,
+      holder: record.holder,
+      decisions: JSON.stringify(record.decisions),
+      trace_id: record.traceId ?? null,
+    })
+    .onConflict((conflict) => conflict.column('id').doUpdateSet((e) => ({ exit_code: e.ref('excluded.exit_code') })))
+    .execute()
+}
+
+/**
+ * Removes history older than its retention period (milliseconds), a bounded number of rows at a time. Each task's newest run stays.
+ * @returns the number of rows removed.
+ */
+export async function deleteOldHistory(
+  db: StateDb,
+  retention: { readonly historyMs: number; readonly actionsMs: number },
+  batchSize: number,
+): Promise<number> {
+  const horizon = (ms: number) => sql<Date>`now() - ${ms} * interval '1 millisecond'`
+  await db
+    .updateTable('meta')
+    .set({ history_pruned_at: sql<Date>`now()` })
+    .execute()
+  const runs = await db
+    .deleteFrom('task_run')
+    .where('id', 'in', (query) =>
+      query
+        .selectFrom('task_run')
+        .select('id')
+        .where('finished_at', '<', horizon(retention.historyMs))
+        .limit(batchSize),
+    )
+    .where('id', 'not in', (query) =>
+      query
+        .selectFrom('task_run')
+        .select((e) => e.fn.max('id').as('id'))
+        .groupBy('task'),
+    )
+    .executeTakeFirst()
+  const wholeRuns = await db
+    .deleteFrom('run')
+    .where('id', 'in', (query) =>
+      query.selectFrom('run').select('id').where('started_at', '<', horizon(retention.historyMs)).limit(batchSize),
+    )
+    .executeTakeFirst()
+  const actions = await db
+    .deleteFrom('action')
+    .where('id', 'in', (query) =>
+      query.selectFrom('action').select('id').where('at', '<', horizon(retention.actionsMs)).limit(batchSize),
+    )
+    .executeTakeFirst()
+  return Number(runs.numDeletedRows + wholeRuns.numDeletedRows + actions.numDeletedRows)
+}
