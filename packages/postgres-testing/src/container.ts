@@ -1,5 +1,8 @@
 /** A PostgreSQL container, where Docker answers and its image can be had. */
+import { spawn } from 'node:child_process'
 import { request } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import type { Major } from './environment.js'
 import { disableReaperUnlessChosen, dockerHost } from './environment.js'
 import type { TestServer, TestServerOptions } from './test-server.js'
@@ -67,12 +70,42 @@ export async function startContainer(major: Major, options: TestServerOptions): 
     .withAutoRemove(true)
     .withCommand(['postgres', ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])])
     .start()
+  const release = removeWithThisProcess(container.getId())
   return {
     url: container.getConnectionUri(),
     major,
     source: 'container',
     async stop() {
       await container.stop()
+      release()
     },
+  }
+}
+
+// Its standard input ends when our process does, however that ends.
+const guardSource = `
+  const [daemon, id] = process.argv.slice(1)
+  process.stdin.resume().on('end', () => {
+    const remove = { ...JSON.parse(daemon), method: 'DELETE', path: '/containers/' + id + '?force=true' }
+    require('node:http').request(remove, (answer) => answer.resume()).on('error', () => undefined).end()
+  })`
+
+/** Removes the container when this process ends, as nothing else would. @returns ends the guard, after the container was removed */
+function removeWithThisProcess(id: string): () => void {
+  const daemon = parseDockerHost(dockerHost())
+  if (daemon === undefined) return () => undefined
+  const guard = spawn(process.execPath, ['-e', guardSource, JSON.stringify(daemon), id], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    // In a group of its own: Ctrl-C is for the tests.
+    detached: true,
+    env: {},
+  })
+  guard.on('error', () => undefined)
+  guard.unref()
+  const input: Writable & Partial<Pick<Socket, 'unref'>> = guard.stdin
+  input.on('error', () => undefined)
+  input.unref?.()
+  return () => {
+    input.end()
   }
 }

@@ -20,7 +20,7 @@ export function dockerHost(): string | undefined {
   return process.env['DOCKER_HOST'] || undefined
 }
 
-/** Testcontainers' own reaper needs a second image: without a registry it cannot be had, and we stop what we start. */
+/** Testcontainers' own reaper needs a second image: without a registry it cannot be had. `container.ts` has its own. */
 export function disableReaperUnlessChosen(): void {
   process.env['TESTCONTAINERS_RYUK_DISABLED'] ??= 'true'
 }

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { describe, expect, it } from 'vitest'
-import { containerAvailable, parseDockerHost } from '../src/container.js'
+import { containerAvailable, parseDockerHost, startContainer } from '../src/container.js'
 import { startEmbedded } from '../src/embedded.js'
 import { startGuarded } from '../src/guarded-process.js'
 import { sharedServer, startPostgres } from '../src/index.js'
@@ -71,9 +71,13 @@ describe('an embedded server', () => {
 
   it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('is gone after %s of its process', async (signal) => {
     // The owner dies without calling stop(), so only the guard can have done it.
-    const owner = spawn(process.execPath, [fileURLToPath(new URL('./server-owner.mjs', import.meta.url))], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
+    const owner = spawn(
+      process.execPath,
+      ['--import', 'tsx', fileURLToPath(new URL('./server-owner.ts', import.meta.url))],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
     const [line] = (await once(createInterface(owner.stdout), 'line')) as [string]
     const { pid, dataDir } = JSON.parse(line) as { pid: number; dataDir: string }
     expect(running(pid)).toBe(true)
@@ -192,5 +196,47 @@ describe('containerAvailable', () => {
     expect(await containerAvailable(15, `tcp://127.0.0.1:${port}`, 50)).toBe(false)
     daemon.closeAllConnections()
     daemon.close()
+  })
+})
+
+const container = await containerAvailable(15, undefined, 5_000).catch(() => false)
+const missing = container ? '' : ' (skipped: no Docker engine with postgres:15-bookworm answers; start Docker)'
+describe.skipIf(!container)(`a container${missing}`, () => {
+  it(
+    'is a server like the others, takes settings, and is gone after it was stopped',
+    { timeout: 180_000 },
+    async () => {
+      const server = await startContainer(15, { settings: { work_mem: '3MB' } })
+      const client = new pg.Client({ connectionString: server.url })
+      client.on('error', () => undefined)
+      await client.connect()
+      const { rows } = await client.query(
+        `select current_setting('work_mem') as work_mem, current_setting('fsync') as fsync`,
+      )
+      expect(rows).toEqual([{ work_mem: '3MB', fsync: 'off' }])
+      await client.end()
+      await server.stop()
+      await expect(new pg.Client({ connectionString: server.url }).connect()).rejects.toThrow()
+    },
+  )
+
+  it('is gone after SIGKILL of its process', { timeout: 180_000 }, async () => {
+    const script = fileURLToPath(new URL('./server-owner.ts', import.meta.url))
+    const owner = spawn(process.execPath, ['--import', 'tsx', script, 'container'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const [line] = (await once(createInterface(owner.stdout), 'line')) as [string]
+    const { url } = JSON.parse(line) as { url: string }
+    const answers = async () => {
+      const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 })
+      client.on('error', () => undefined)
+      return client.connect().then(
+        () => client.end().then(() => true),
+        () => false,
+      )
+    }
+    expect(await answers()).toBe(true)
+    owner.kill('SIGKILL')
+    while (await answers()) await sleep(50)
   })
 })
