@@ -14,14 +14,18 @@ export interface Ended {
 export async function battlescope(
   argv: readonly string[],
   environment: Readonly<Record<string, string>> = {},
-  options: { readonly input?: string; readonly timeoutMs?: number } = {},
+  options: { readonly nodeOptions?: readonly string[]; readonly timeoutMs?: number } = {},
 ): Promise<Ended> {
-  const { exitCode, stdout, stderr } = await execa(process.execPath, [program, ...argv], {
-    env: { PATH: process.env['PATH'] ?? '', ...environment },
-    extendEnv: false,
-    reject: false,
-    timeout: options.timeoutMs ?? 90_000,
-  })
+  const { exitCode, stdout, stderr } = await execa(
+    process.execPath,
+    [...(options.nodeOptions ?? []), program, ...argv],
+    {
+      env: { PATH: process.env['PATH'] ?? '', ...environment },
+      extendEnv: false,
+      reject: false,
+      timeout: options.timeoutMs ?? 90_000,
+    },
+  )
   return { exitCode: exitCode ?? -1, stdout, stderr }
 }
 

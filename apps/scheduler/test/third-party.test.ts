@@ -62,6 +62,15 @@ const bodies: Record<string, PackageText> = {
     return { outcome: 'succeeded' }`,
   ),
   'awaits-for-ever': taskPackage('awaits-for-ever', `await new Promise(() => {})`),
+  'hangs-in-transactions': taskPackage(
+    'hangs-in-transactions',
+    `
+    const hang = () => context.act({ kind: 'note', target: 'public.note' }, async ({ db }) => {
+      await db.insertInto('public.note').values({ text: 'hung' }).execute()
+      await new Promise(() => {})
+    })
+    await Promise.all([hang(), hang(), hang(), hang()])`,
+  ),
   'loops-for-ever': taskPackage('loops-for-ever', `for (;;);`),
   'awaits-at-import': { source: `await new Promise(() => {}); export default 1` },
   'loops-at-import': { source: `for (;;);` },
@@ -220,10 +229,15 @@ describe('a task that misbehaves', () => {
     expect((await run(['hangs-at-exit'], {}, [])).exitCode).toBe(0)
   })
 
-  it('and awaits for ever is given up at its timeout, and the others run', async () => {
-    const { exitCode } = await run(['awaits-for-ever', 'good'], { SCHEDULER_AWAITS_FOR_EVER_TIMEOUT: '1s' })
+  it.each([
+    ['awaits-for-ever', 'SCHEDULER_AWAITS_FOR_EVER_TIMEOUT'],
+    // More of them than there are connections.
+    ['hangs-in-transactions', 'SCHEDULER_HANGS_IN_TRANSACTIONS_TIMEOUT'],
+  ])('%s: is given up at its timeout, and the others run', async (name, timeout) => {
+    const { exitCode } = await run([name, 'good'], { [timeout]: '1s', SCHEDULER_GOOD_NOTE: 'hello' })
     expect(exitCode).toBe(1)
-    expect(await outcomes()).toEqual({ analyze: 'succeeded', good: 'succeeded', 'awaits-for-ever': 'timed-out' })
+    expect(await outcomes()).toEqual({ analyze: 'succeeded', good: 'succeeded', [name]: 'timed-out' })
+    expect(await notes()).toEqual(['hello'])
   })
 })
 

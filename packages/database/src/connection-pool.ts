@@ -7,12 +7,19 @@ import type { PgConnection } from './pg-connection.js'
 
 /** Milliseconds that connections in use get at the end, to finish their statement. */
 const drainTimeoutMs = 2_000
+/**
+ * Milliseconds after the abort of a unit of work in which its user must give the connection back. Code that hangs inside a transaction
+ * would keep its locks, the task's fence among them, and the turn of whoever records the failure. Less than the two seconds that an
+ * aborted task gets to end.
+ */
+const takeBackMs = 1_000
 
 export class ConnectionPool {
   readonly #connect: (signal: AbortSignal | undefined) => Promise<PgConnection>
   #free: number
   readonly #idle: PgConnection[] = []
-  readonly #used = new Set<PgConnection>()
+  /** Connections in use, each with what ends the watch for its abort. */
+  readonly #used = new Map<PgConnection, () => void>()
   readonly #waiting: (() => void)[] = []
   #closed = false
   #onDrained: (() => void) | undefined
@@ -42,7 +49,7 @@ export class ConnectionPool {
       connection ??= await this.#connect(signal)
       if (this.#closed) await connection.close()
       this.#assertOpen()
-      this.#used.add(connection)
+      this.#used.set(connection, this.#watch(connection, signal))
       return connection
     } catch (error) {
       this.#endTurn()
@@ -52,14 +59,13 @@ export class ConnectionPool {
 
   /** A connection that is broken or still in a transaction is not used again. */
   release(connection: PgConnection): void {
-    if (!this.#used.delete(connection)) return
+    if (!this.#takeOut(connection)) return
     if (this.#closed || connection.transactionStatus !== 'idle') connection.destroy()
     if (!connection.broken) {
       connection.setIdle(true)
       this.#idle.push(connection)
     }
     this.#endTurn()
-    if (this.#used.size === 0) this.#onDrained?.()
   }
 
   /** Waits a little for connections in use, then cancels what they run and ends them all. Never hangs. */
@@ -73,9 +79,41 @@ export class ConnectionPool {
       clearTimeout(timer)
     }
     await Promise.all([
-      ...[...this.#used].map((connection) => connection.abandon()),
+      ...[...this.#used.keys()].map((connection) => {
+        this.#takeOut(connection)
+        return connection.abandon(new DatabaseError('connections-closed', 'the connections were closed meanwhile'))
+      }),
       ...this.#idle.splice(0).map((connection) => connection.close()),
     ])
+  }
+
+  /** @returns false when the connection was taken back before. */
+  #takeOut(connection: PgConnection): boolean {
+    this.#used.get(connection)?.()
+    const wasUsed = this.#used.delete(connection)
+    if (this.#used.size === 0) this.#onDrained?.()
+    return wasUsed
+  }
+
+  /** Takes the connection back from a user who keeps it after the abort. */
+  #watch(connection: PgConnection, signal: AbortSignal | undefined): () => void {
+    let timer: NodeJS.Timeout | undefined
+    const takeBack = (): void => {
+      this.#takeOut(connection)
+      const reason = new DatabaseError('session-ended', 'the connection was taken back after the abort')
+      void connection.abandon(reason).finally(() => {
+        this.#endTurn()
+      })
+    }
+    const onAbort = (): void => {
+      timer = setTimeout(takeBack, takeBackMs)
+    }
+    if (signal?.aborted === true) onAbort()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    return () => {
+      signal?.removeEventListener('abort', onAbort)
+      clearTimeout(timer)
+    }
   }
 
   #assertOpen(): void {

@@ -100,7 +100,8 @@ export function openConnections(options: ConnectionsOptions): DatabaseConnection
 
     async close() {
       closed = true
-      await Promise.all([pool.close(), ...[...sessions].map((connection) => connection.abandon())])
+      const reason = new DatabaseError('connections-closed', 'the connections were closed meanwhile')
+      await Promise.all([pool.close(), ...[...sessions].map((connection) => connection.abandon(reason))])
     },
   }
 }

@@ -1,4 +1,4 @@
-/** COPY to and from the client, over a connection that holds a transaction. the protocol's own package is loaded when it is first needed. */
+/** COPY to and from the client, over a connection that holds a transaction. The protocol's own package is loaded when it is first needed. */
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'

@@ -222,9 +222,11 @@ export class PgConnection {
     this.#internals.connection.stream.destroy()
   }
 
-  /** Closes a connection that is in use: what it runs is cancelled, because the server would not notice our end before it is done. */
-  async abandon(): Promise<void> {
-    const reason = new DatabaseError('connections-closed', 'the connections were closed meanwhile')
+  /**
+   * Closes a connection that is in use: what it runs is cancelled, because the server would not notice our end before it is done.
+   * @param reason what its user gets to see
+   */
+  async abandon(reason: DatabaseError): Promise<void> {
     this.#lost ??= reason
     this.#stop?.(reason)
     await Promise.race([this.#last, delay(closeTimeoutMs)])

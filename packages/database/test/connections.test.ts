@@ -187,6 +187,23 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       expect(await database.query('select from public.notes')).toEqual([])
     })
 
+    it('takes a connection back from a user who hangs, and ends its transaction', async () => {
+      const small = openConnections({ url: database.url, applicationName: 'small', maxConnections: 1 })
+      const stop = new AbortController()
+      const db = await new Promise<Kysely<TestTables>>((resolve) => {
+        void small.transaction({ ...unit, signal: stop.signal }, async (session) => {
+          await sql`lock table public.notes in access exclusive mode`.execute(session.db)
+          resolve(session.db as Kysely<TestTables>)
+          await new Promise(() => undefined)
+        })
+      })
+      stop.abort(new Error('no answer'))
+      // The only connection is free again, and so is what it had locked.
+      expect((await sql`select count(*) from public.notes`.execute(small.reader(unit))).rows).toHaveLength(1)
+      await expect(db.insertInto('public.notes').values({ id: 99 }).execute()).rejects.toThrow('no answer')
+      await small.close()
+    })
+
     it('stops waiting for a free connection', async () => {
       const small = openConnections({ url: database.url, applicationName: 'small', maxConnections: 1 })
       const stop = new AbortController()

@@ -24,6 +24,7 @@ export interface DueTask {
 export interface NotDueTask {
   readonly due: false
   readonly name: string
+  readonly entry: RegisteredTask
   readonly code: NotDueReason
   /** Why not, in words. */
   readonly reason: string
@@ -68,6 +69,7 @@ export function decide(entry: RegisteredTask, state: TaskState | undefined, now:
   const no = (code: NotDueReason, reason: string, nextAt?: Date): NotDueTask => ({
     due: false,
     name,
+    entry,
     code,
     reason,
     nextAt,

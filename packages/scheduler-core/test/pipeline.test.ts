@@ -210,6 +210,60 @@ describe('a run', () => {
     expect(report.exitCode).toBe(1)
   })
 
+  it('says of a task that is not due whether it is a third party, too', async () => {
+    const task = entry({
+      origin: { kind: 'package', specifier: '@acme/later' },
+      schedule: { kind: 'cron', expression: '0 0 30 2 *' },
+      run: () => Promise.resolve({ outcome: 'succeeded' }),
+    })
+    expect((await run(world, [task])).tasks).toMatchObject([{ code: 'not-yet', thirdParty: true }])
+  })
+
+  it('records a task that hangs inside its transactions, and starts the next', async () => {
+    const hangs = entry({
+      name: 'hangs',
+      timeoutMs: 300,
+      run: async (context) => {
+        const hang = () =>
+          context.act({ kind: 'write', target: 'public.effect' }, async ({ db }) => {
+            await db.insertInto('public.effect').values({ note: 'hung' }).execute()
+            await new Promise(() => undefined)
+          })
+        // As many as there are connections.
+        await Promise.all([hang(), hang(), hang(), hang(), hang(), hang()])
+        return { outcome: 'succeeded' }
+      },
+    })
+    const next = entry({ name: 'next', run: () => Promise.resolve({ outcome: 'succeeded' }) })
+    const report = await run(world, [hangs, next], { abortGraceMs: 50 })
+    expect(report.tasks.map(({ run: taskRun }) => taskRun?.outcome)).toEqual(['timed-out', 'succeeded'])
+    expect(await notes(world)).toEqual([])
+    expect(await world.database.query(`SELECT outcome FROM scheduler.task_run WHERE task = 'hangs'`)).toEqual([
+      { outcome: 'timed-out' },
+    ])
+  })
+
+  it('stops what a task left behind unawaited, and records it at once', async () => {
+    let left: Promise<unknown> = Promise.resolve()
+    const task = entry({
+      run: async (context) => {
+        const begun = signalOf()
+        left = context
+          .act({ kind: 'write', target: 'public.effect' }, async ({ db }) => {
+            await db.insertInto('public.effect').values({ note: 'left behind' }).execute()
+            begun.reach()
+            await db.selectNoFrom((e) => e.fn<string>('pg_sleep', [e.lit(30)]).as('slept')).execute()
+          })
+          .catch((error: unknown) => error)
+        await begun.reached
+        return { outcome: 'succeeded' }
+      },
+    })
+    expect((await run(world, [task])).tasks[0]?.run?.outcome).toBe('succeeded')
+    expect(await left).toMatchObject({ code: 'context-ended' })
+    expect(await notes(world)).toEqual([])
+  })
+
   it('cancels the statement of a timed-out task on the server', async () => {
     const task = entry({
       timeoutMs: 300,

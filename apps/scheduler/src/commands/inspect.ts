@@ -18,6 +18,7 @@ import { connect } from '../connect.js'
 import type { Host } from '../host.js'
 import { createLogging } from '../logging/logging.js'
 import { Output, outcomeColour } from '../output.js'
+import { catchStrayErrors } from '../stray-errors.js'
 import { loadAll, thirdPartyPackages } from '../third-party/packages.js'
 
 export interface InspectOptions {
@@ -28,7 +29,7 @@ export interface InspectOptions {
 /** Every enabled task, third-party ones loaded behind the guard. */
 export async function loadRegistry(host: Host, configuration: Configuration): Promise<Registry> {
   const { logger } = createLogging({ level: 'warn', stream: 'stderr', terminal: host.terminal })
-  const packages = thirdPartyPackages(host, configuration, logger)
+  const packages = thirdPartyPackages(host, configuration, catchStrayErrors(logger, host.appFolder))
   if (packages === undefined) return configuration.builtIn
   const thirdParty = await loadAll(packages)
   return { tasks: [...configuration.builtIn.tasks, ...thirdParty.tasks], disabled: thirdParty.disabled }

@@ -15,6 +15,7 @@ import { connect, explain } from '../connect.js'
 import type { Host } from '../host.js'
 import { createLogging } from '../logging/logging.js'
 import { Output, outcomeColour } from '../output.js'
+import { catchStrayErrors } from '../stray-errors.js'
 import { telemetryWanted } from '../telemetry/wanted.js'
 import type { StartedTelemetry } from '../telemetry/start.js'
 import { endProcess } from '../third-party/guard.js'
@@ -92,7 +93,8 @@ async function runConnected(
   const { program, builtIn } = configuration
   refuseUnknownTasks(options.task, configuration)
   const { connections } = await connect(program)
-  const thirdParty = thirdPartyPackages(host, configuration, logger)
+  const strayErrors = catchStrayErrors(logger, host.appFolder)
+  const thirdParty = thirdPartyPackages(host, configuration, strayErrors)
   try {
     return await runScheduler({
       connections,
@@ -102,7 +104,7 @@ async function runConnected(
       clients: { http: httpClientFactory },
       logger,
       loggerFor: (fields) => {
-        thirdParty?.watching(fields.task)
+        ;(thirdParty ?? strayErrors).watching(fields.task)
         return bind(fields)
       },
       ...(telemetry === undefined ? {} : { telemetry: telemetry.telemetry }),

@@ -1,6 +1,6 @@
 /**
- * What third-party code may not do to the process that it shares: end it, or take it down with an error that nobody awaits.
- * It stays up until the process ends, because code that was given up may still be running.
+ * What third-party code may not do to the process that it shares: end it.
+ * The guard stays up until the process ends, because code that was given up may still be running.
  */
 import { syncBuiltinESMExports } from 'node:module'
 
@@ -18,13 +18,8 @@ class ProcessExitRefused extends Error {
 type Listener = (...args: unknown[]) => void
 let ownListeners: ReadonlyMap<string, readonly unknown[]> | undefined
 
-/**
- * From now on `process.exit` and `process.abort` throw where they are called, and errors that nobody awaits are told to `onStray`
- * instead of ending the process.
- * @returns takes it back, for tests.
- */
-export function guardProcess(onStray: (error: unknown, what: 'exception' | 'rejection') => void): () => void {
-  const original = { exit: process.exit.bind(process), abort: process.abort.bind(process) }
+/** From now on `process.exit` and `process.abort` throw where they are called. */
+export function guardProcess(): void {
   process.exit = (code?: number | string | null): never => {
     throw new ProcessExitRefused(`called process.exit(${code ?? ''})`)
   }
@@ -33,22 +28,7 @@ export function guardProcess(onStray: (error: unknown, what: 'exception' | 'reje
   }
   // `import { exit } from 'node:process'` sees the replacement too.
   syncBuiltinESMExports()
-  const onException = (error: unknown) => {
-    onStray(error, 'exception')
-  }
-  const onRejection = (error: unknown) => {
-    onStray(error, 'rejection')
-  }
-  process.on('uncaughtException', onException)
-  process.on('unhandledRejection', onRejection)
   ownListeners = new Map(guardedEvents.map((event) => [event, process.listeners(event as 'exit')]))
-  return () => {
-    Object.assign(process, original)
-    syncBuiltinESMExports()
-    process.off('uncaughtException', onException)
-    process.off('unhandledRejection', onRejection)
-    ownListeners = undefined
-  }
 }
 
 /** Ends the process for good: the guard does not hold us, and what others attached to its end does not run. */

@@ -1,10 +1,10 @@
 /** Third-party packages of one run: loaded behind the guard and under the watchdog, then configured. */
-import type { DisabledTask, Registry, TaskLogger, ThirdPartyPackages } from '@battlescope/scheduler-core'
-import { codeOf, exitCodes, messageOf } from '@battlescope/scheduler-core'
+import type { DisabledTask, Registry, ThirdPartyPackages } from '@battlescope/scheduler-core'
 import { builtInTasks } from '../built-in-tasks.js'
 import type { Configuration, LoadedTask } from '../configuration/load.js'
 import type { Host } from '../host.js'
-import { endProcess, guardProcess } from './guard.js'
+import type { StrayErrors } from '../stray-errors.js'
+import { guardProcess } from './guard.js'
 import { loadPackage } from './load.js'
 import { startWatchdog, type Watchdog } from './watchdog.js'
 
@@ -15,7 +15,7 @@ const longestImportMs = 10_000
 const importShare = 0.5
 
 export interface GuardedPackages extends ThirdPartyPackages {
-  /** Says which task runs, for errors that nobody awaits and for the watchdog's last words. */
+  /** Says what runs now, for errors that nobody awaits and for the watchdog's last words. */
   watching(task: string): void
 }
 
@@ -27,57 +27,38 @@ function importTimeoutMs(budgetLeftMs: number): number {
 export function thirdPartyPackages(
   host: Host,
   configuration: Configuration,
-  logger: TaskLogger,
+  strayErrors: StrayErrors,
 ): GuardedPackages | undefined {
   const { thirdParty: specifiers, program } = configuration
   if (specifiers.length === 0) return undefined
   const loaded: LoadedTask[] = []
   const takenNames = new Map(builtInTasks.map(({ name }) => [name, 'the scheduler']))
-  const folders = new Map<string, string>()
-  let current = ''
   let watchdog: Watchdog | undefined
 
   const watching = (what: string) => {
-    current = what
+    strayErrors.watching(what)
     watchdog?.watching(what)
   }
-  const begin = () => {
+  const begin = (what: string) => {
     const deadlineMs = Math.max(0, program.budget + program.grace + watchdogMarginMs - performance.now())
-    watchdog = startWatchdog({ deadlineMs, what: current })
-    guardProcess((error, what) => {
-      const stack = error instanceof Error ? (error.stack ?? '') : ''
-      const culprit = [...folders].find(([folder]) => stack.includes(folder))?.[1]
-      logger.error(
-        {
-          event: 'stray-error',
-          task: current,
-          package: culprit,
-          what,
-          error: messageOf(error),
-          errorCode: codeOf(error),
-        },
-        'third-party code left an error behind',
-      )
-      // An exception from our own code is a bug of ours, and going on after it would hide it. Rejections may be of a promise that a task
-      // got from us and did not await.
-      if (what === 'exception' && culprit === undefined && stack.includes(host.appFolder))
-        endProcess(exitCodes.internal.code)
-    })
+    watchdog = startWatchdog({ deadlineMs, what })
+    guardProcess()
   }
 
   return {
     specifiers,
     watching,
     load: async (specifier): Promise<Registry> => {
-      watching(`import of ${specifier}`)
-      if (watchdog === undefined) begin()
+      const what = `import of ${specifier}`
+      watching(what)
+      if (watchdog === undefined) begin(what)
       const found = await loadPackage(specifier, {
         from: program.pluginDir ?? host.appFolder,
         importModule: (url) => host.importModule(url),
         takenNames,
         importTimeoutMs: importTimeoutMs(program.budget - performance.now()),
       })
-      if (found.folder !== undefined) folders.set(found.folder, specifier)
+      if (found.folder !== undefined) strayErrors.own(found.folder, specifier)
       for (const { name } of found.tasks) takenNames.set(name, specifier)
       const own = found.tasks.map((task) => ({ specifier, task }))
       loaded.push(...own)

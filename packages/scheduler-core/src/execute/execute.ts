@@ -107,7 +107,7 @@ async function executeDue(execution: Execution, planned: DueTask): Promise<TaskR
       return {
         name: decision.name,
         slotId: decision.slotId,
-        thirdParty: decision.entry.origin.kind === 'package',
+        thirdParty: isThirdParty(decision),
         run: result,
         reason: decision.reason,
         code: undefined,
@@ -198,11 +198,15 @@ function logEnd(logger: TaskLogger, result: TaskRunResult): void {
   else logger.info(fields, 'task ended')
 }
 
+function isThirdParty({ entry }: Decision): boolean {
+  return entry.origin.kind === 'package'
+}
+
 function notRun(decision: Exclude<Decision, DueTask>): TaskReport {
   return {
     name: decision.name,
     slotId: undefined,
-    thirdParty: false,
+    thirdParty: isThirdParty(decision),
     run: undefined,
     reason: decision.reason,
     code: decision.code,
@@ -214,7 +218,7 @@ function notStarted(decision: DueTask, code: 'stopped' | 'no-budget' | 'claimed'
   return {
     name: decision.name,
     slotId: decision.slotId,
-    thirdParty: decision.entry.origin.kind === 'package',
+    thirdParty: isThirdParty(decision),
     run: undefined,
     reason,
     code,

@@ -1,4 +1,5 @@
 /** One run of one task: context → run → outcome, under its deadlines. Whether it may write is decided by the caller's gate. */
+import { setMaxListeners } from 'node:events'
 import type { ClientFactories } from '../clients.js'
 import type { Connections } from '../connections.js'
 import { classifyFailure } from '../errors.js'
@@ -103,15 +104,19 @@ async function attemptTask(
   remainingMs: () => number,
 ): Promise<Attempt> {
   const { connections, store, timer, logger } = environment
-  let ended = false
+  // Aborted when the task has returned, too: what it left behind unawaited must not hold the fence, or write beside the record.
+  const over = new AbortController()
+  const signal = AbortSignal.any([abort.signal, over.signal])
+  // One listener for each unit of work that is open: as many as the task likes.
+  setMaxListeners(0, signal)
   const check = () => {
-    if (ended) throw contextEnded(decision.name)
+    if (over.signal.aborted) throw contextEnded(decision.name)
   }
   const clients = new Clients(decision.name, decision.entry.requires, environment.clients, identity === undefined)
   const gate =
     identity === undefined
       ? listingGate(check)
-      : performingGate({ connections, store, clients, identity, signal: abort.signal, timer, remainingMs, check })
+      : performingGate({ connections, store, clients, identity, signal, timer, remainingMs, check })
   const { context, metrics } = buildContext({
     decision,
     slot: { id: decision.slotId, scheduledAt: decision.scheduledAt, lateByMs: decision.lateByMs },
@@ -121,7 +126,7 @@ async function attemptTask(
     gate,
     logger,
     clock: environment.clock,
-    signal: abort.signal,
+    signal,
     budget,
     traceparent,
     identity,
@@ -129,7 +134,7 @@ async function attemptTask(
     remainingMs,
   })
   const settled = await settle(async () => decision.entry.task.run(context), environment, abort.signal)
-  ended = true
+  over.abort(contextEnded(decision.name))
   await clients.close()
   const rest = { actions: [...gate.actions], metrics: [...metrics] }
   if (settled.kind === 'returned' && !abort.signal.aborted) {
