@@ -145,6 +145,7 @@ describe('commands that look', () => {
     expect((await call('history')).exitCode).toBe(0)
     await call()
     expect(await json('history')).toMatchObject([{ task: 'analyze', outcome: 'succeeded' }])
+    expect((await call('history')).stdout).toMatch(/ [0-9]+MiB /)
     expect(await json('history', '--actions')).toMatchObject([
       { kind: 'analyze', target: 'public.battles', result: 'succeeded' },
     ])

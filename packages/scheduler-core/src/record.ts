@@ -37,6 +37,7 @@ function toRecord({ decision, identity, result, claimedAt, traceId }: FinishedRu
     attempts: result.attempts,
     startedAt: claimedAt,
     durationMs: result.durationMs,
+    peakMemoryBytes: result.peakMemoryBytes,
     remaining: result.remaining,
     actionCount: result.actions.length,
     findings: result.findings,

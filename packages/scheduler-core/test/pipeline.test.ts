@@ -45,6 +45,12 @@ describe('a run', () => {
       result: 'succeeded',
       row_count: '1',
     })
+    // Node alone needs tens of MiB; the server they run on has less than a TiB.
+    expect(
+      await world.database.query(
+        `SELECT peak_memory_bytes BETWEEN 10 * 1024 ^ 2 AND 1024 ^ 4 AS plausible FROM scheduler.task_run`,
+      ),
+    ).toEqual([{ plausible: true }])
     expect(await world.database.query(`SELECT exit_code FROM scheduler.run ORDER BY started_at`)).toEqual([
       { exit_code: 0 },
       { exit_code: 0 },

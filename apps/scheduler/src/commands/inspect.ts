@@ -4,6 +4,7 @@ import {
   decide,
   formatDuration,
   formatSchedule,
+  formatSize,
   StateStore,
   taskSection,
   type RegisteredTask,
@@ -221,13 +222,14 @@ export async function history(host: Host, options: HistoryOptions): Promise<numb
     if (options.json === true) output.json(runs)
     else
       output.table(
-        ['finished', 'task', 'outcome', 'slot', 'took', 'actions', 'reason'],
+        ['finished', 'task', 'outcome', 'slot', 'took', 'memory', 'actions', 'reason'],
         runs.map((row) => [
           row.finished_at.toISOString(),
           row.task,
           paintOutcome(output, row.outcome),
           row.slot_id,
           formatDuration(Math.max(1, Number(row.duration_ms))),
+          row.peak_memory_bytes === null ? '–' : formatSize(Math.round(Number(row.peak_memory_bytes) / 2 ** 20) * 2 ** 20),
           String(row.action_count),
           row.reason ?? '',
         ]),

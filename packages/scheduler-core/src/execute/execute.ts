@@ -190,6 +190,7 @@ function logEnd(logger: TaskLogger, result: TaskRunResult): void {
     reason: result.reason,
     errorCode: result.errorCode,
     durationMs: Math.round(result.durationMs),
+    peakMemoryBytes: result.peakMemoryBytes,
     actions: result.actions.length,
     remaining: result.remaining,
     findings: result.findings.length === 0 ? undefined : result.findings,

@@ -40,6 +40,8 @@ export interface TaskEnvironment {
 export interface TaskRunResult extends RunOutcome {
   readonly attempts: number
   readonly durationMs: number
+  /** The most memory that the process had resident, from its start to the end of this task. */
+  readonly peakMemoryBytes: number
   readonly actions: readonly PlannedAction[]
   readonly metrics: readonly MetricValue[]
   /** The task did not end after its abort; its context is dead, but its code may still be running. */
@@ -78,7 +80,12 @@ export async function runTask(environment: TaskEnvironment, input: TaskRunInput)
   try {
     for (let attempt = 1; ; attempt += 1) {
       const result = await attemptTask(environment, input, budget, () => timeoutMs - elapsedMs())
-      const done = { ...result, attempts: attempt, durationMs: elapsedMs() }
+      const done = {
+        ...result,
+        attempts: attempt,
+        durationMs: elapsedMs(),
+        peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+      }
       if (attempt === maxAttempts || !result.retryable || result.abandoned || budget.exhausted()) return done
       environment.logger.warn({ event: 'task-retry', attempt, error: result.reason }, 'transient failure, trying again')
       const pauseMs = retryPauseMs * 2 ** (attempt - 1) * (1 + environment.random())
@@ -95,7 +102,7 @@ export async function runTask(environment: TaskEnvironment, input: TaskRunInput)
   }
 }
 
-type Attempt = Omit<TaskRunResult, 'attempts' | 'durationMs'> & { readonly retryable: boolean }
+type Attempt = Omit<TaskRunResult, 'attempts' | 'durationMs' | 'peakMemoryBytes'> & { readonly retryable: boolean }
 
 async function attemptTask(
   environment: TaskEnvironment,

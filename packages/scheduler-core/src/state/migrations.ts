@@ -80,6 +80,8 @@ export const migrations: readonly string[] = [
     started_at timestamptz NOT NULL,
     finished_at timestamptz NOT NULL DEFAULT now(),
     duration_ms bigint NOT NULL,
+    -- High-water mark of the process when the task had ended.
+    peak_memory_bytes bigint,
     remaining bigint,
     action_count integer NOT NULL,
     findings jsonb NOT NULL DEFAULT '[]',

@@ -21,6 +21,7 @@ export interface TaskRunRecord {
   readonly attempts: number
   readonly startedAt: Date
   readonly durationMs: number
+  readonly peakMemoryBytes: number
   readonly remaining: number | undefined
   readonly actionCount: number
   readonly findings: readonly Finding[]
@@ -135,6 +136,7 @@ export async function finishTaskRun(db: StateDb, record: TaskRunRecord): Promise
       attempts: record.attempts,
       started_at: record.startedAt,
       duration_ms: Math.round(record.durationMs),
+      peak_memory_bytes: record.peakMemoryBytes,
       remaining: record.remaining ?? null,
       action_count: record.actionCount,
       findings: JSON.stringify(record.findings),

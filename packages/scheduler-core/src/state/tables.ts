@@ -81,6 +81,7 @@ export interface StateDatabase {
     started_at: Timestamp
     finished_at: Generated<Date>
     duration_ms: BigInteger
+    peak_memory_bytes: NullableBigInteger
     remaining: NullableBigInteger
     action_count: number
     findings: JSONColumnType<readonly Finding[], string, string>
