@@ -1,4 +1,4 @@
-import { createTestDatabase, createTestRole, type TestDatabase } from '@battlescope/postgres-testing'
+import { createTestDatabase, createTestRole, sharedServer, type TestDatabase } from '@battlescope/postgres-testing'
 import { execa } from 'execa'
 import { spawnSync } from 'node:child_process'
 import { stripVTControlCharacters } from 'node:util'
@@ -182,6 +182,25 @@ describe('commands that look', () => {
     expect(await database.query(`SELECT reltuples FROM pg_class WHERE relname = 'battles'`)).toEqual([
       { reltuples: 700 },
     ])
+  })
+
+  it('doctor asks the owner of the database for no grants to maintain, whatever the major', async () => {
+    const newer = await createTestDatabase({ server: await sharedServer(17) })
+    try {
+      const role = await createTestRole(newer)
+      await newer.query(`CREATE TABLE public.battles (id int); GRANT SELECT ON public.battles TO ${role.name}`)
+      const grants = async () => {
+        const { stdout } = await battlescope(['doctor', '--json'], { DATABASE_URL: role.url })
+        const checks = JSON.parse(stdout) as { check: string; result: string; mend?: string }[]
+        return checks.filter(({ check }) => check === 'grants of analyze')
+      }
+      expect(await grants()).toMatchObject([{ mend: `GRANT MAINTAIN ON "public"."battles" TO ${role.name};` }])
+      await newer.query(`ALTER DATABASE ${newer.name} OWNER TO ${role.name}`)
+      expect(await grants()).toMatchObject([{ result: 'ok' }])
+      await newer.query(`ALTER DATABASE ${newer.name} OWNER TO CURRENT_USER`)
+    } finally {
+      await newer.drop()
+    }
   })
 
   it('doctor names a foreign key without an index', async () => {

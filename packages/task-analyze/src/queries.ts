@@ -31,18 +31,19 @@ const kinds = { r: 'table', p: 'partitioned', m: 'materialized-view' } as const
 /**
  * Every relation outside the system schemas that could be analyzed, and whether we may.
  *
- * MAINTAIN is asked for from PostgreSQL 17 on; before, ANALYZE needs the owner of the relation or of the database
- * (https://www.postgresql.org/docs/15/sql-analyze.html), and asking for MAINTAIN is an error (22023).
+ * MAINTAIN is asked for from PostgreSQL 17 on; before, ANALYZE needs the owner of the relation, and asking for MAINTAIN is an error (22023).
+ * The owner of the database may on every major (https://www.postgresql.org/docs/15/sql-analyze.html, docs/17/).
  */
 export async function selectCandidates(db: Kysely<unknown>): Promise<readonly Candidate[]> {
   const version = await sql<{
     version: number
   }>`SELECT pg_catalog.current_setting('server_version_num')::int4 AS version`.execute(db)
-  const permitted =
+  const granted =
     (version.rows[0]?.version ?? 0) >= 170_000
       ? sql`pg_catalog.has_table_privilege(c.oid, 'MAINTAIN')`
-      : sql`pg_catalog.pg_has_role(c.relowner, 'USAGE') OR (SELECT pg_catalog.pg_has_role(d.datdba, 'USAGE') FROM pg_catalog.pg_database d
-          WHERE d.datname = pg_catalog.current_database())`
+      : sql`pg_catalog.pg_has_role(c.relowner, 'USAGE')`
+  const permitted = sql`${granted} OR (SELECT pg_catalog.pg_has_role(d.datdba, 'USAGE') FROM pg_catalog.pg_database d
+    WHERE d.datname = pg_catalog.current_database())`
   const { rows } = await sql<CandidateRow>`
     SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reltuples AS estimated_rows,
       coalesce(s.n_mod_since_analyze, 0) AS changed_rows, (${permitted}) AS permitted,

@@ -127,6 +127,16 @@ describe.each([15, 17] as const)('analyze on PostgreSQL %i', (major) => {
     expect(await estimates(database)).toEqual({ a: 1 })
   })
 
+  it('analyzes what others own, as the owner of the database', async () => {
+    const role = await createTestRole(database)
+    await database.query(
+      `CREATE TABLE a AS SELECT 1 AS i; CREATE SCHEMA scheduler AUTHORIZATION ${role.name}; ALTER DATABASE ${database.name} OWNER TO ${role.name}`,
+    )
+    expect((await run(database, {}, role.url)).task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(await estimates(database)).toEqual({ a: 1 })
+    await database.query(`ALTER DATABASE ${database.name} OWNER TO CURRENT_USER`)
+  })
+
   it('reports what was named and does not exist, when something else does', async () => {
     await database.query('CREATE TABLE a AS SELECT 1 AS i')
     const { task } = await run(database, { relations: ['a', 'gone', 'nothing_*'] })

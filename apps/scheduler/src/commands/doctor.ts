@@ -205,11 +205,12 @@ async function missingGrants(
   facts: ServerFacts,
 ): Promise<{ text: string; mend: string }[]> {
   const pattern = patternOf(relation)
-  const maintain =
+  // The owner of the database may, too: https://www.postgresql.org/docs/15/sql-analyze.html, and /17/ for MAINTAIN
+  const granted =
     facts.versionNum >= 170_000
       ? sql<boolean>`pg_catalog.has_table_privilege(c.oid, 'MAINTAIN')`
-      : // Owner of the relation, or of the database: https://www.postgresql.org/docs/15/sql-analyze.html
-        sql<boolean>`pg_catalog.pg_has_role(c.relowner, 'USAGE') OR pg_catalog.pg_has_role(d.datdba, 'USAGE')`
+      : sql<boolean>`pg_catalog.pg_has_role(c.relowner, 'USAGE')`
+  const maintain = sql<boolean>`${granted} OR pg_catalog.pg_has_role(d.datdba, 'USAGE')`
   const { rows } = await sql<
     { schema: string; name: string; maintain: boolean; owner: boolean; owner_name: string } & Record<string, boolean>
   >`
@@ -276,7 +277,7 @@ async function foreignKeyChecks(db: Kysely<unknown>): Promise<readonly Check[]> 
     WHERE f.contype = 'f' AND f.conparentid = 0 AND n.nspname NOT IN ('pg_catalog', 'information_schema')
       AND NOT EXISTS (
         SELECT 1 FROM pg_catalog.pg_index i
-        WHERE i.indrelid = f.conrelid AND i.indisvalid
+        WHERE i.indrelid = f.conrelid AND i.indisvalid AND i.indpred IS NULL
           AND (i.indkey::int2[])[0:pg_catalog.cardinality(f.conkey) - 1] @> f.conkey)
     ORDER BY 1, 2 LIMIT 20`.execute(db)
   if (rows.length === 0)

@@ -229,7 +229,9 @@ export async function history(host: Host, options: HistoryOptions): Promise<numb
           paintOutcome(output, row.outcome),
           row.slot_id,
           formatDuration(Math.max(1, Number(row.duration_ms))),
-          row.peak_memory_bytes === null ? '–' : formatSize(Math.round(Number(row.peak_memory_bytes) / 2 ** 20) * 2 ** 20),
+          row.peak_memory_bytes === null
+            ? '–'
+            : formatSize(Math.round(Number(row.peak_memory_bytes) / 2 ** 20) * 2 ** 20),
           String(row.action_count),
           row.reason ?? '',
         ]),
