@@ -135,6 +135,8 @@ export interface Action {
   readonly reason?: string
   /** Milliseconds that one statement may wait for a lock. Default: 2000. */
   readonly lockTimeoutMs?: number
+  /** Milliseconds that one statement may take; then it fails with SQLSTATE 57014. Default, and never more: until the task's hard stop. */
+  readonly statementTimeoutMs?: number
 }
 
 /** What an action changed, returned by `perform`; the properties below go into the audit trail. */

@@ -47,6 +47,9 @@ export const analyzeConfig = z.object({
     .default(500)
     .describe('Rows that must have changed at least, whatever the share; autovacuum uses 50.'),
   parallel: z.number().int().min(1).max(8).default(2).describe('Relations that are analyzed at the same time.'),
+  relationTimeout: duration()
+    .prefault('10s')
+    .describe('How long ANALYZE of one relation may take; then it is reported, and comes last in the next runs.'),
   lockTimeout: duration()
     .prefault('2s')
     .describe('How long one relation may wait for its lock; then it is left for the next run.'),

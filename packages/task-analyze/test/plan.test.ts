@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { analyzeConfig, type AnalyzeConfig } from '../src/config.js'
-import { keyOf, planAnalyze, type AnalyzePlan } from '../src/plan.js'
+import { keyOf, nextCursor, planAnalyze, resultOf, type AnalyzePlan, type Attempt, type Cursor } from '../src/plan.js'
 import type { Candidate } from '../src/queries.js'
 
 const defaults = analyzeConfig.parse({ relations: ['public.*'] })
@@ -20,7 +20,7 @@ function candidate(name: string, change: Partial<Candidate> = {}): Candidate {
   }
 }
 
-const none = { parents: {} }
+const none: Cursor = { parents: {}, slow: [] }
 const plan = (candidates: Candidate[], config: Partial<AnalyzeConfig> = {}, cursor = none) =>
   planAnalyze(candidates, { ...defaults, ...config }, cursor)
 const names = ({ actions }: AnalyzePlan) => actions.map(({ candidate: { name } }) => name)
@@ -35,6 +35,15 @@ describe('planAnalyze', () => {
     ])
     expect(names(result)).toEqual(['c', 'b', 'a'])
     expect(result.unchanged.map(({ name }) => name)).toEqual(['d'])
+  })
+
+  it('takes last what took too long before', () => {
+    const candidates = [
+      candidate('a', { changedRows: 6000 }),
+      candidate('b', { estimatedRows: undefined }),
+      candidate('c', { estimatedRows: undefined }),
+    ]
+    expect(names(plan(candidates, {}, { parents: {}, slow: ['public.b'] }))).toEqual(['c', 'a', 'b'])
   })
 
   it.each([
@@ -54,10 +63,10 @@ describe('planAnalyze', () => {
   it('judges a partitioned parent by what its leaves counted since its last ANALYZE', () => {
     const parent = candidate('parent', { kind: 'partitioned', leafChanges: 20_000, changedRows: 0 })
     expect(names(plan([parent]))).toEqual(['parent'])
-    expect(names(plan([parent], {}, { parents: { 'public.parent': 20_000 } }))).toEqual([])
-    expect(names(plan([parent], {}, { parents: { 'public.parent': 14_999 } }))).toEqual(['parent'])
+    expect(names(plan([parent], {}, { parents: { 'public.parent': 20_000 }, slow: [] }))).toEqual([])
+    expect(names(plan([parent], {}, { parents: { 'public.parent': 14_999 }, slow: [] }))).toEqual(['parent'])
     // Statistics were reset since.
-    expect(names(plan([parent], {}, { parents: { 'public.parent': 9_000_000 } }))).toEqual(['parent'])
+    expect(names(plan([parent], {}, { parents: { 'public.parent': 9_000_000 }, slow: [] }))).toEqual(['parent'])
   })
 
   it('names what is not ours, and what does not exist', () => {
@@ -124,17 +133,65 @@ describe('planAnalyze', () => {
   it('has nothing left to do after it was carried out', () => {
     fc.assert(
       fc.property(candidates, (all) => {
-        const { actions } = plan(all, { relations: ['*.*'] })
-        const parents: Record<string, number> = {}
-        for (const action of actions) parents[keyOf(action.candidate)] = action.candidate.leafChanges
+        const first = plan(all, { relations: ['*.*'] })
+        const { actions } = first
+        const cursor = nextCursor(
+          none,
+          first,
+          actions.map((planned) => ({ planned, result: 'analyzed' })),
+        )
         const after = all.map((one) =>
           actions.some((action) => action.candidate === one)
             ? { ...one, estimatedRows: one.estimatedRows ?? 0, changedRows: 0 }
             : one,
         )
-        expect(plan(after, { relations: ['*.*'] }, { parents }).actions).toEqual([])
+        expect(plan(after, { relations: ['*.*'] }, cursor).actions).toEqual([])
       }),
     )
+  })
+})
+
+describe('afterwards', () => {
+  const stale = plan([
+    candidate('a', { estimatedRows: undefined }),
+    candidate('b', { kind: 'partitioned', leafChanges: 70_000 }),
+    candidate('c', { changedRows: 60_000 }),
+    candidate('d', { changedRows: 50_000 }),
+  ])
+  const attempt = (name: string, result: Attempt['result'], reason?: string): Attempt => {
+    const planned = stale.actions.find((action) => action.candidate.name === name)
+    if (planned === undefined) throw new Error(`nothing is planned for ${name}`)
+    return { planned, result, ...(reason === undefined ? {} : { reason }) }
+  }
+
+  it('a relation that took too long, or more than the budget, comes last, until it is analyzed or fresh', () => {
+    const before: Cursor = { parents: { 'public.b': 1 }, slow: ['public.c', 'public.fresh', 'public.d'] }
+    const attempts = [attempt('a', 'too-slow'), attempt('b', 'analyzed'), attempt('c', 'analyzed')]
+    expect(nextCursor(before, stale, [...attempts, attempt('d', 'out-of-budget')])).toEqual({
+      parents: { 'public.b': 70_000 },
+      slow: ['public.d', 'public.a'],
+    })
+  })
+
+  it('what was not begun, or did not fit the budget, is left for the next run', () => {
+    expect(resultOf(stale, [attempt('a', 'analyzed'), attempt('b', 'out-of-budget')], defaults)).toEqual({
+      outcome: 'partial',
+      remaining: 3,
+      findings: [],
+    })
+  })
+
+  it('what failed is named, and does not make the task fail', () => {
+    const attempts = [
+      attempt('a', 'too-slow', 'did not end'),
+      attempt('b', 'analyzed'),
+      attempt('c', 'failed', 'is locked'),
+      attempt('d', 'analyzed'),
+    ]
+    expect(resultOf(stale, attempts, defaults)).toMatchObject({
+      outcome: 'succeeded',
+      findings: [{ key: 'not-analyzed', summary: 'not analyzed: public.a (did not end), public.c (is locked)' }],
+    })
   })
 })
 

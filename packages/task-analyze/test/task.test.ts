@@ -115,6 +115,28 @@ describe.each([15, 17] as const)('analyze on PostgreSQL %i', (major) => {
     ])
   })
 
+  it('gives up a relation that takes too long, does the rest, and takes it last from then on', async () => {
+    // The expression of an index is computed for every row of the sample.
+    await database.query(`
+      CREATE FUNCTION slow(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT i';
+      CREATE TABLE a (i int); CREATE INDEX ON a (slow(i)); INSERT INTO a SELECT generate_series(1, 600);
+      CREATE TABLE b AS SELECT generate_series(1, 1000) AS i; CREATE TABLE c AS SELECT generate_series(1, 1000) AS i;
+      CREATE OR REPLACE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+        'BEGIN PERFORM pg_sleep(0.1); RETURN i; END'; ${countNow}`)
+    const config = { relationTimeout: 300, parallel: 1 }
+    const first = (await run(database, config)).task.run
+    expect(first).toMatchObject({ outcome: 'succeeded', findings: [{ key: 'not-analyzed', severity: 'warning' }] })
+    expect(first?.findings[0]?.summary).toContain('public.a (was cancelled, or did not end within 300ms)')
+    expect(await estimates(database)).toEqual({ a: -1, b: 1000, c: 1000 })
+    await database.query(`INSERT INTO c SELECT generate_series(1, 1000); ${countNow}`)
+    const targets = async () => (await run(database, config)).task.run?.actions.map(({ target }) => target)
+    expect(await targets()).toEqual(['public.c', 'public.a'])
+    await database.query(`CREATE OR REPLACE FUNCTION slow(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT i'`)
+    expect(await targets()).toEqual(['public.a'])
+    expect(await estimates(database)).toMatchObject({ a: 600 })
+    expect(await database.query(`SELECT data FROM scheduler.checkpoint`)).toEqual([{ data: { parents: {}, slow: [] } }])
+  })
+
   it('does not take a missing permission for success', async () => {
     const role = await createTestRole(database)
     await database.query(`CREATE TABLE a AS SELECT 1 AS i; CREATE SCHEMA scheduler AUTHORIZATION ${role.name}`)

@@ -145,7 +145,7 @@ async function recordFailure(options: PerformingGateOptions, record: ActionRecor
 function unitOf(options: PerformingGateOptions, action: AnyAction) {
   return {
     signal: options.signal,
-    statementTimeoutMs: Math.max(1, Math.ceil(options.remainingMs())),
+    statementTimeoutMs: Math.max(1, Math.ceil(Math.min(options.remainingMs(), action.statementTimeoutMs ?? Infinity))),
     lockTimeoutMs: action.lockTimeoutMs ?? 2000,
   }
 }
