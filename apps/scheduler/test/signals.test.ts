@@ -4,6 +4,7 @@ import {
   findPgBouncer,
   listOpenConnections,
   startPgBouncer,
+  startPostgres,
   type TestDatabase,
 } from '@battlescope/postgres-testing'
 import { execa } from 'execa'
@@ -80,6 +81,22 @@ const outcome = async (task: string) =>
       `SELECT outcome, remaining FROM scheduler.task_run WHERE task = '${task}'`,
     )
   )[0]
+
+describe('a server that goes away', () => {
+  it('ends the run as unavailable, and the log tells what became of the task', async () => {
+    const server = await startPostgres()
+    const gone = await createTestDatabase({ server })
+    await gone.query('CREATE TABLE public.note (text text)')
+    const child = await startUntil('asleep', { DATABASE_URL: gone.url, SCHEDULER_TASKS: 'npm:sleeping' })
+    await server.stop()
+    const { exitCode, stdout } = await child.end()
+    expect(exitCode).toBe(69)
+    expect(records(stdout).slice(-2)).toMatchObject([
+      { event: 'task-ended', task: 'sleeping', outcome: 'failed' },
+      { event: 'run-failed', errorCode: 'database-unavailable' },
+    ])
+  })
+})
 
 /** Of two signals that are pending together, the kernel may deliver either first; the first one names the exit code. */
 const eitherSignal = [130, 143]

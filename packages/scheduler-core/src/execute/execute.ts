@@ -83,7 +83,8 @@ async function executeDue(execution: Execution, planned: DueTask): Promise<TaskR
       const abort = new AbortController()
       const stopRenewing = identity === undefined ? () => undefined : keepClaim(execution, decision, identity, abort)
       const environment: TaskEnvironment = { ...execution, logger, graceMs: execution.abortGraceMs }
-      let result = await runTask(environment, { decision, identity, traceparent: span.traceparent, abort })
+      const ended = await runTask(environment, { decision, identity, traceparent: span.traceparent, abort })
+      let result = ended
       stopRenewing()
       span.set({ 'scheduler.outcome': result.outcome })
       if (identity !== undefined && !result.lostClaim) {
@@ -93,6 +94,10 @@ async function executeDue(execution: Execution, planned: DueTask): Promise<TaskR
           result,
           claimedAt,
           traceId: span.traceId,
+        }).catch((error: unknown) => {
+          // The log is all that is left to tell of it.
+          logEnd(logger, ended)
+          throw error
         })
         if (!recorded)
           result = {
