@@ -84,7 +84,8 @@ const outcome = async (task: string) =>
 
 describe('a server that goes away', () => {
   it('ends the run as unavailable, and the log tells what became of the task', async () => {
-    const server = await startPostgres()
+    // With settings it is a server of its own, which may be stopped.
+    const server = await startPostgres({ settings: {} })
     const gone = await createTestDatabase({ server })
     await gone.query('CREATE TABLE public.note (text text)')
     const child = await startUntil('asleep', { DATABASE_URL: gone.url, SCHEDULER_TASKS: 'npm:sleeping' })

@@ -19,7 +19,7 @@ import { OTLPTraceExporter as JsonTraceExporter } from '@opentelemetry/exporter-
 import { OTLPTraceExporter as ProtobufTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { defaultResource, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
 import { NodeSDK } from '@opentelemetry/sdk-node'
-import type { StartedTelemetry } from './start.js'
+import type { StartedTelemetry } from './started-telemetry.js'
 
 export interface SdkOptions {
   readonly protocol: 'http/protobuf' | 'http/json'

@@ -1,15 +1,8 @@
 /** Telemetry of one run. Small, so that asking for it costs little; OpenTelemetry itself is evaluated when it really starts. */
-import type { TaskLogger, Telemetry } from '@battlescope/scheduler-core'
+import type { TaskLogger } from '@battlescope/scheduler-core'
 import type { Environment } from '../host.js'
+import type { StartedTelemetry } from './started-telemetry.js'
 import { telemetryWanted } from './wanted.js'
-
-export interface StartedTelemetry {
-  readonly telemetry: Telemetry
-  /** Trace and span of the moment, for log lines; of the run itself outside its spans, and nothing before its start. */
-  traceFields(): { readonly trace_id: string; readonly span_id: string } | Record<string, never>
-  /** Sends what is left. Takes `capMs` milliseconds at most and never rejects. */
-  shutdown(capMs: number): Promise<void>
-}
 
 export interface TelemetryOptions {
   /** Decides whether telemetry is wanted. OpenTelemetry reads endpoints, headers, timeouts and samplers from `process.env` by itself. */
