@@ -11,4 +11,5 @@ export {
   type TestRole,
   type TestRoleOptions,
 } from './test-database.js'
-export { startPostgres, type TestServer, type TestServerOptions } from './test-server.js'
+export { startPostgres } from './start-postgres.js'
+export type { TestServer, TestServerOptions } from './test-server.js'

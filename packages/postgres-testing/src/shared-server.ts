@@ -1,6 +1,7 @@
 /** One server for a whole test run: started by the global setup, found by the workers through their environment. */
 import { defaultMajor, publishedSharedServer, type Major } from './environment.js'
-import { startPostgres, type TestServer } from './test-server.js'
+import { startPostgres } from './start-postgres.js'
+import type { TestServer } from './test-server.js'
 
 const startedHere = new Map<Major, Promise<TestServer>>()
 

@@ -1,5 +1,5 @@
 import { defaultMajor, publishSharedServer, withdrawSharedServer } from './environment.js'
-import { startPostgres } from './test-server.js'
+import { startPostgres } from './start-postgres.js'
 
 /** For `globalSetup` of vitest: one PostgreSQL server for all test files of the run. */
 export default async function setup(): Promise<() => Promise<void>> {
