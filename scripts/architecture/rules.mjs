@@ -1,5 +1,5 @@
 /**
- * Which package may import what. The direction is `apps → task-*, alerts → scheduler-core, database, cold-storage`; this file says it
+ * Which package may import what. The direction is `apps → task-*, alerts → archive → cold-storage, database, scheduler-core`; this file says it
  * per package, and what else holds of every manifest and every import.
  */
 import { isBuiltin } from 'node:module'
@@ -9,7 +9,7 @@ import { clockUses, environmentUses, importsOf, packageOf, parseSource } from '.
 import { taskFileViolations } from './task-files.mjs'
 
 const scope = '@battlescope/'
-const ground = ['scheduler-core', 'database', 'cold-storage']
+const ground = ['scheduler-core', 'database', 'cold-storage', 'archive']
 const testOnly = ['scheduler-testing', 'postgres-testing']
 /** The programs that are never in the image, and so may start test servers. */
 const workbenches = ['apps/demo', 'apps/bench']
@@ -21,6 +21,7 @@ function importable(folder, taskNames) {
   if (folder.startsWith('apps/')) return [...taskNames, 'alerts', ...ground]
   if (name.startsWith('task-') || name === 'alerts') return ground
   if (name === 'cold-storage') return ['scheduler-core']
+  if (name === 'archive') return ['scheduler-core', 'database', 'cold-storage']
   if (name === 'scheduler-testing') return ['scheduler-core', 'database', 'postgres-testing']
   return []
 }
@@ -164,7 +165,7 @@ function explain(folder, own, how) {
     return `no task imports a task: ${use} ${scope}${own}`
   if (['scheduler', 'demo', 'bench'].includes(own)) return `nobody imports an app: ${use} ${scope}${own}`
   if (testOnly.includes(own)) return `${scope}${own} is only ever a devDependency, for tests: ${use} it`
-  return `against the direction of imports (apps → task-*, alerts → scheduler-core, database, cold-storage): ${use} ${scope}${own}`
+  return `against the direction of imports (apps → task-*, alerts → archive → cold-storage, database, scheduler-core): ${use} ${scope}${own}`
 }
 
 /** Cycles of the package graph, development dependencies included: turbo and TypeScript could not order them. */

@@ -94,6 +94,7 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
       loggerFor: (task) => input.loggerFor({ task, runId }),
       telemetry,
       clock,
+      stateSchema: state.schemaVersion === schemaVersion ? store.schema : undefined,
       timer,
       random: input.random ?? Math.random,
       planOptions,

@@ -65,7 +65,11 @@ export interface TaskContext<Config = unknown, DB = unknown, Cursor = unknown> {
   readonly db: Kysely<DB>
   /** Several reads from one REPEATABLE READ, READ ONLY snapshot. Keep it short: it holds back VACUUM while it is open. */
   snapshot<T>(read: (snapshot: Snapshot<DB>) => Promise<T>): Promise<T>
-  /** A read-only view of a client that `requires` declares. Throws when it is not declared or not configured. */
+  /** Schema of the scheduler's own tables, where those of tasks are, too. Undefined in a dry run before they were made: read as empty. */
+  readonly stateSchema: string | undefined
+  /** Whether {@link client} would give this one: declared by `requires`, and configured. */
+  hasClient(kind: ClientKind): boolean
+  /** A read-only view of a client that `requires` declares. @throws SchedulerError `client-unavailable` when not declared or not configured */
   client<K extends ClientKind>(kind: K): Promise<ReadClient<K>>
   /**
    * The one gate for writes: records the action, then performs it inside a transaction that begins by locking the task's fence row,

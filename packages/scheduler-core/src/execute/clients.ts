@@ -19,6 +19,10 @@ export class Clients {
     this.#dryRun = dryRun
   }
 
+  has(kind: ClientKind): boolean {
+    return this.#declared.includes(kind) && this.#factories[kind] !== undefined
+  }
+
   async reader<K extends ClientKind>(kind: K): Promise<ReadClient<K>> {
     return (await this.#opened(kind)).read as ReadClient<K>
   }

@@ -28,6 +28,8 @@ export interface ContextParts {
   readonly traceparent: string | undefined
   /** Absent in a dry run: nothing may be saved. */
   readonly identity: ClaimIdentity | undefined
+  /** Undefined while the scheduler's own tables are not those of this version. */
+  readonly stateSchema: string | undefined
   readonly check: () => void
   readonly remainingMs: () => number
 }
@@ -57,6 +59,8 @@ export function buildContext(parts: ContextParts): BuiltContext {
         read({ db: session.db as Kysely<unknown>, copyTo: (statement) => session.copyTo(statement) }),
       )
     },
+    stateSchema: parts.stateSchema,
+    hasClient: (kind) => parts.clients.has(kind),
     client: async (kind) => {
       check()
       return parts.clients.reader(kind)

@@ -38,6 +38,8 @@ export interface Execution {
   readonly loggerFor: (task: string) => TaskLogger
   readonly telemetry: Telemetry
   readonly clock: DatabaseClock
+  /** Undefined in a dry run while the scheduler's own tables are not those of this version. */
+  readonly stateSchema: string | undefined
   readonly timer: Timer
   readonly random: () => number
   readonly planOptions: PlanOptions

@@ -27,6 +27,8 @@ export interface TaskEnvironment {
   readonly clients: ClientFactories
   readonly logger: TaskLogger
   readonly clock: DatabaseClock
+  /** Undefined while the scheduler's own tables are not those of this version. */
+  readonly stateSchema: string | undefined
   readonly timer: Timer
   /** Milliseconds left of the whole run's budget. */
   readonly budgetRemainingMs: () => number
@@ -137,6 +139,7 @@ async function attemptTask(
     budget,
     traceparent,
     identity,
+    stateSchema: environment.stateSchema,
     check,
     remainingMs,
   })
