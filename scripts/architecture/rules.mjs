@@ -9,7 +9,7 @@ import { clockUses, environmentUses, importsOf, packageOf, parseSource } from '.
 import { taskFileViolations } from './task-files.mjs'
 
 const scope = '@battlescope/'
-const ground = ['scheduler-core', 'database', 'cold-storage', 'archive']
+const ground = ['scheduler-core', 'database', 'cold-storage', 'archive', 'redis']
 const testOnly = ['scheduler-testing', 'postgres-testing']
 /** The programs that are never in the image, and so may start test servers. */
 const workbenches = ['apps/demo', 'apps/bench']
@@ -20,7 +20,7 @@ function importable(folder, taskNames) {
   if (workbenches.includes(folder)) return [...taskNames, 'alerts', ...ground, ...testOnly]
   if (folder.startsWith('apps/')) return [...taskNames, 'alerts', ...ground]
   if (name.startsWith('task-') || name === 'alerts') return ground
-  if (name === 'cold-storage') return ['scheduler-core']
+  if (name === 'cold-storage' || name === 'redis') return ['scheduler-core']
   if (name === 'archive') return ['scheduler-core', 'database', 'cold-storage']
   if (name === 'scheduler-testing') return ['scheduler-core', 'database', 'postgres-testing']
   return []

@@ -1,0 +1,13 @@
+import { describe, expect, it } from 'vitest'
+import { planCache } from '../src/plan.js'
+
+describe('planCache', () => {
+  it.each([
+    [0, 10, []],
+    [7, 10, [7]],
+    [20, 10, [10, 10]],
+    [25, 10, [10, 10, 5]],
+  ])('cuts %i rows into batches of %i', (expiredRows, batchSize, batches) => {
+    expect(planCache({ expiredRows, batchSize })).toEqual({ batches })
+  })
+})

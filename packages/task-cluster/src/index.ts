@@ -1,0 +1,3 @@
+export { clusterConfig, type ClusterConfig } from './config.js'
+export { planCluster, type ClusterPlan } from './plan.js'
+export { cluster, cluster as default } from './task.js'
