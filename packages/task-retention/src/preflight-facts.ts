@@ -1,0 +1,106 @@
+/** What the catalog says about the relations of the policies: read by `preflight-queries.ts`, judged by `preflight.ts`. */
+import type { RelationName } from '@battlescope/database'
+
+export interface PreflightFacts {
+  /** The relations that the policies name and that exist, by {@link keyOf}. */
+  readonly relations: ReadonlyMap<string, RelationFacts>
+  /** Foreign keys to those relations and to their partitions, whoever holds them. */
+  readonly references: readonly ReferenceFacts[]
+}
+
+export type RelationKind = 'table' | 'partitioned' | 'view' | 'materialized-view' | 'foreign-table' | 'other'
+
+export interface RelationFacts {
+  readonly relation: RelationName
+  readonly kind: RelationKind
+  readonly isTemporary: boolean
+  /** A partition of another relation. */
+  readonly isPartition: boolean
+  /** Leaves of a partitioned relation. */
+  readonly partitionCount: number
+  readonly hasDefaultPartition: boolean
+  /** Some leaf keeps its rows elsewhere: a foreign table. */
+  readonly hasForeignPartition: boolean
+  /** Other tables that inherit from it without being partitions, or that it inherits from. */
+  readonly inheritance: readonly RelationName[]
+  readonly columns: readonly ColumnFacts[]
+  /** Columns of the primary key in its order; empty: none. */
+  readonly primaryKey: readonly KeyColumn[]
+  readonly indexes: readonly IndexFacts[]
+  /** Enabled user triggers that a DELETE fires, also those of partitions. */
+  readonly deleteTriggers: readonly TriggerFacts[]
+  /** Enabled rules ON DELETE. */
+  readonly deleteRules: readonly string[]
+  /** none; active: hides rows from us; exempt: enabled, but not for us (superuser, BYPASSRLS, owner). */
+  readonly rowSecurity: 'none' | 'active' | 'exempt'
+  readonly privileges: Privileges
+  /** Publications that make a DELETE impossible, since the replica identity says too little. */
+  readonly refusingPublications: readonly string[]
+  /** Rows as the planner believes; undefined: never analyzed. Partitions are summed up. */
+  readonly estimatedRows: number | undefined
+  /** What a sequential scan reads. */
+  readonly heapBytes: number
+  /** With indexes and TOAST. */
+  readonly totalBytes: number
+}
+
+export interface ColumnFacts {
+  readonly name: string
+  /** As `format_type` writes it: `timestamp with time zone`, `numeric(10,2)`. */
+  readonly type: string
+  /** The same, of what a domain stands for. */
+  readonly baseType: string
+  readonly isNotNull: boolean
+  readonly isGenerated: boolean
+}
+
+export interface KeyColumn {
+  readonly name: string
+  /** As `format_type` writes it: what a value that was read as text is cast to. */
+  readonly type: string
+}
+
+export interface IndexFacts {
+  readonly name: string
+  readonly method: string
+  /** Key columns in order; undefined stands for an expression. */
+  readonly columns: readonly (string | undefined)[]
+  readonly isValid: boolean
+  /** The condition of a partial index, as SQL. */
+  readonly predicate: string | undefined
+}
+
+export interface TriggerFacts {
+  readonly name: string
+  /** Where it is defined: the relation or one of its partitions. */
+  readonly relation: RelationName
+}
+
+export interface Privileges {
+  /** USAGE of the schema. */
+  readonly usage: boolean
+  readonly select: boolean
+  /** Of any column: what FOR UPDATE asks for. */
+  readonly update: boolean
+  readonly delete: boolean
+  readonly owner: boolean
+}
+
+export type ReferentialAction = 'no-action' | 'restrict' | 'cascade' | 'set-null' | 'set-default'
+
+export interface ReferenceFacts {
+  readonly name: string
+  /** Where it is defined. */
+  readonly from: RelationName
+  /** The relations that `from` is a partition of, if any, nearest first. */
+  readonly fromAncestors: readonly RelationName[]
+  readonly columns: readonly string[]
+  /** The relation of the policies that it points to, or whose partition it points to. */
+  readonly to: RelationName
+  readonly references: readonly string[]
+  readonly onDelete: ReferentialAction
+  /** Bytes that a scan of `from` reads, with all its partitions. */
+  readonly fromHeapBytes: number
+  readonly fromKind: RelationKind
+  readonly fromIndexes: readonly IndexFacts[]
+}
