@@ -1,1 +1,5 @@
 export type * from './format/types.js'
+export * from './catalog/index.js'
+export * from './manifest.js'
+export * from './object-names.js'
+export * from './owner.js'

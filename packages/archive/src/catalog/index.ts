@@ -1,0 +1,5 @@
+export * from './batches.js'
+export * from './holds.js'
+export * from './objects.js'
+export * from './ownership.js'
+export * from './tables.js'
