@@ -93,14 +93,60 @@ export function assertInTransaction(sql: string): void {
     if (keyword === 'rollback' && !statement.some(({ kind, text }) => kind === 'word' && text === 'to')) {
       refuse('ROLLBACK would end the transaction')
     }
-    const staysInSession =
-      ['reset', 'listen', 'unlisten', 'prepare', 'deallocate', 'discard', 'load'].includes(keyword) ||
-      (keyword === 'set' && !['local', 'constraints', 'transaction'].includes(next))
-    if (staysInSession) refuse(`${keyword.toUpperCase()} would outlive the transaction`)
-    for (const name of calledFunctions(statement)) {
-      if (/^pg_(try_)?advisory_lock/.test(name)) refuse(`${name} would outlive the transaction`)
-    }
+    const outliving = whatOutlives(statement)
+    if (outliving !== undefined) refuse(`${outliving} would outlive the transaction`)
   }
+}
+
+const sessionStatements = new Set(['reset', 'listen', 'unlisten', 'prepare', 'deallocate', 'discard', 'load'])
+
+/** What of a statement would stay in the session, and so be found by whoever gets the pooled connection next. */
+function whatOutlives(statement: readonly SqlToken[]): string | undefined {
+  const words = statement.map(({ kind, text }) => (kind === 'word' ? text : ''))
+  const [keyword = '', next = ''] = words
+  if (sessionStatements.has(keyword)) return keyword.toUpperCase()
+  if (keyword === 'set' && !['local', 'constraints', 'transaction'].includes(next)) return 'SET'
+  // Even one that is dropped on commit: its schema and its caches stay, and nothing of ours needs one.
+  if (createsTemporary(words)) return 'a temporary object'
+  const isName = ({ kind }: SqlToken) => kind === 'word' || kind === 'name'
+  if (statement.some((token, index) => isName(token) && token.text === 'pg_temp' && statement[index + 1]?.text === '.'))
+    return 'an object in pg_temp'
+  if (keyword === 'declare' && words.some((word, index) => word === 'with' && words[index + 1] === 'hold'))
+    return 'a cursor WITH HOLD'
+  // The view's rule calls set_config(…, false).
+  if (keyword === 'update' && statement.some((token) => isName(token) && token.text === 'pg_settings'))
+    return 'a setting changed by UPDATE pg_settings'
+  for (const [index, token] of statement.entries()) {
+    if (!isName(token) || statement[index + 1]?.text !== '(') continue
+    if (/^pg_(try_)?advisory_lock/.test(token.text)) return token.text
+    if (token.text === 'set_config' && !isLocalSetConfig(statement.slice(index + 1)))
+      return 'set_config() without a literal true at its end'
+  }
+  return undefined
+}
+
+/** CREATE [OR REPLACE] [LOCAL] TEMP …, and SELECT … INTO TEMP …; a table may be called `temp`, so the place of the word counts. */
+function createsTemporary(words: readonly string[]): boolean {
+  const isTemporaryFrom = (start: number) => {
+    const first = words.slice(start).find((word) => !['or', 'replace', 'local', 'global'].includes(word))
+    return first === 'temp' || first === 'temporary'
+  }
+  if (words[0] === 'create') return isTemporaryFrom(1)
+  return words.some(
+    (word, at) => word === 'into' && !['insert', 'merge'].includes(words[at - 1] ?? '') && isTemporaryFrom(at + 1),
+  )
+}
+
+/** @param tokens from the opening parenthesis on */
+function isLocalSetConfig(tokens: readonly SqlToken[]): boolean {
+  let depth = 0
+  const end = tokens.findIndex(({ kind, text }) => {
+    if (kind === 'symbol' && text === '(') depth += 1
+    if (kind === 'symbol' && text === ')') depth -= 1
+    return depth === 0
+  })
+  const [comma, isLocal] = tokens.slice(end - 2, end)
+  return comma?.text === ',' && isLocal?.kind === 'word' && isLocal.text === 'true'
 }
 
 /** @throws DatabaseError `not-a-copy` unless the text is one COPY to the client (`out`) or from it (`in`) */

@@ -183,6 +183,13 @@ describe('assertInTransaction', () => {
     'rollback to a',
     'release a',
     'insert into t values (1); delete from t',
+    `select set_config('a.b', 'c', true)`,
+    `select pg_catalog.set_config('a.b', coalesce('c', 'd'), TRUE), 1`,
+    'create table temp (i int)',
+    'insert into temporary values (1)',
+    'declare c cursor for select 1',
+    'declare c cursor without hold for select 1',
+    'select name from pg_settings',
   ])('accepts %j', (statement) => expect(() => assertInTransaction(statement)).not.toThrow())
 
   it.each([
@@ -206,6 +213,21 @@ describe('assertInTransaction', () => {
     `load 'x'`,
     'select pg_advisory_lock(1)',
     'select pg_try_advisory_lock_shared(1)',
+    'create temp table t (i int)',
+    'CREATE LOCAL TEMPORARY TABLE t (i int) ON COMMIT DROP',
+    'create or replace temp view v as select 1',
+    'create temporary sequence s',
+    'create table pg_temp.t (i int)',
+    'create table "pg_temp".t (i int)',
+    'select 1 as i into temp t',
+    `select set_config('a.b', 'c', false)`,
+    `select set_config('a.b', 'true', is_local) from t`,
+    `select set_config('a.b', 'c', 'true')`,
+    `select set_config('a.b', 'c', not true)`,
+    `select set_config('a.b', 'c', true), "set_config"('a.b', 'c', false)`,
+    `update pg_settings set setting = 'c' where name = 'a.b'`,
+    'declare c cursor with hold for select 1',
+    'declare c scroll cursor with hold for select 1',
   ])('refuses %j', (statement) => {
     expect(() => assertInTransaction(statement)).toThrow(expect.objectContaining({ code: 'not-in-transaction' }))
   })
