@@ -13,6 +13,14 @@ const answerMarginMs = 5_000
 const leastIdleTimeoutMs = 10_000
 const rollbackTimeoutMs = 5_000
 
+/**
+ * A process that is frozen between two statements keeps its session, and whoever takes its task over waits for that session to go. So the
+ * server ends it: after as long as one statement may take, and a margin for what a task computes between two.
+ */
+function idleSessionTimeoutMs(unit: UnitOfWork): number {
+  return wholeMs(unit.statementTimeoutMs + leastIdleTimeoutMs)
+}
+
 const wholeMs = (ms: number): number => Math.min(Math.max(Math.round(ms), 1), 2_147_483_647)
 
 export function limitsOf(unit: UnitOfWork): { readonly signal: AbortSignal | undefined; readonly timeoutMs: number } {
@@ -23,6 +31,7 @@ export function limitsOf(unit: UnitOfWork): { readonly signal: AbortSignal | und
 export function settingsOf(unit: UnitOfWork, scope: 'local' | 'session'): readonly string[] {
   const set = scope === 'local' ? 'set local' : 'set'
   return [
+    ...(scope === 'local' ? [] : [`set idle_session_timeout = ${idleSessionTimeoutMs(unit)}`]),
     `${set} statement_timeout = ${wholeMs(unit.statementTimeoutMs)}`,
     `${set} lock_timeout = ${wholeMs(unit.lockTimeoutMs ?? defaultLockTimeoutMs)}`,
     `${set} idle_in_transaction_session_timeout = ${Math.max(wholeMs(unit.statementTimeoutMs), leastIdleTimeoutMs)}`,

@@ -446,7 +446,8 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
             [backendPid],
           )
           const { rows } = await sql<{ name: string; setting: string }>`select name, setting from pg_settings
-          where name in ('client_connection_check_interval', 'statement_timeout') order by name`.execute(db)
+          where name in ('client_connection_check_interval', 'statement_timeout', 'idle_session_timeout',
+            'idle_in_transaction_session_timeout') order by name`.execute(db)
           return { activity, rows }
         },
       )
@@ -455,11 +456,28 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       expect(seen.activity?.name.slice(-36)).toBe(ticket)
       expect(seen.rows).toEqual([
         { name: 'client_connection_check_interval', setting: '1000' },
+        { name: 'idle_in_transaction_session_timeout', setting: '10000' },
+        { name: 'idle_session_timeout', setting: '14321' },
         { name: 'statement_timeout', setting: '4321' },
       ])
       await long.close()
       await leakCheckOf(database, 'a-name')
     })
+
+    it(
+      'is ended by the server when its process does nothing more, as when it is frozen',
+      { timeout: 60_000 },
+      async () => {
+        const frozen = connections.direct({ statementTimeoutMs: 1, ticket: 'frozen' }, async ({ db }) => {
+          await until(
+            database,
+            `not exists (select from pg_stat_activity where application_name like '%:frozen' and datname = current_database())`,
+          )
+          await sql`select 1`.execute(db)
+        })
+        await expect(frozen).rejects.toMatchObject({ code: '57P05' })
+      },
+    )
 
     it('is closed after a failure, and after an abort', async () => {
       await expect(
