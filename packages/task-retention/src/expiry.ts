@@ -1,6 +1,16 @@
-/** Which rows of a policy expire, as SQL conditions. Pure: builds SQL, sends none. */
-import type { Horizons, Link, Policy } from './policy.js'
-import { keyOf } from './policy.js'
+/**
+ * Which rows of a policy expire, as SQL conditions. Pure: builds SQL, sends none.
+ *
+ * A row **expires** when its time lies before the horizon, no `keepWhile` applies to it, and no hold covers it; one that belongs to a group
+ * only together with the group; and one that stands for a group only when every member lies before the horizon. It may be **deleted**
+ * when, beyond that, no member is left that is not also a child: PostgreSQL would refuse, or change the member.
+ *
+ * All conditions are written so that the planner can answer them for a set of rows at once: NOT EXISTS becomes an anti-join, and the
+ * newest row is looked up once per statement.
+ */
+import type { RelationName } from '@battlescope/database'
+import { sql, type RawBuilder } from 'kysely'
+import { horizonOf, keyOf, type Horizons, type KeepCondition, type Link, type Member, type Policy } from './policy.js'
 import type { KeyColumn } from './preflight-facts.js'
 import type { PreflightReport } from './preflight.js'
 
@@ -14,29 +24,189 @@ export interface Expiry {
   readonly stateSchema: string | undefined
   /** The primary key of the policy's relation. */
   readonly keyColumns: readonly KeyColumn[]
-  /** Links without an index: see {@link PreflightReport.unindexed}. */
+  /** Links without an index on their columns: see {@link PreflightReport}. */
   readonly unindexed: ReadonlySet<string>
 }
 
-/** `public.killmail_events(battle_id)`. */
+/** `public.killmail_events(battle_id)`: one text per link, whatever it points to. */
 export function linkKeyOf({ relation, columns }: Pick<Link, 'relation' | 'columns'>): string {
-  return `${keyOf(relation)}(${columns.join(',')})`
+  return `${keyOf(relation)}(${[...columns].sort().join(',')})`
 }
 
-/** The expiry of a policy that preflight found ready. */
+/**
+ * The expiry of one policy of a report.
+ * @throws RangeError when the report does not have the policy
+ */
 export function expiryOf(
   report: PreflightReport,
-  policy: Policy,
+  policyName: string,
   horizons: Horizons,
   stateSchema: string | undefined,
 ): Expiry {
-  const own = report.policies.find((each) => each.policy.name === policy.name)
+  const own = report.policies.find(({ policy }) => policy.name === policyName)
+  if (own === undefined) throw new RangeError(`no policy '${policyName}' in this report`)
   return {
-    policy: own?.policy ?? policy,
-    policies: report.policies.filter(({ state }) => state !== 'not-applicable').map((each) => each.policy),
+    policy: own.policy,
+    policies: report.policies.filter(({ state }) => state !== 'not-applicable').map(({ policy }) => policy),
     horizons,
     stateSchema,
-    keyColumns: own?.keys.get(keyOf(policy.relation)) ?? [],
+    keyColumns: own.keys.get(keyOf(own.policy.relation)) ?? [],
     unindexed: report.unindexed,
   }
+}
+
+type Condition = RawBuilder<boolean>
+
+/**
+ * Whether the row `alias` of the policy's relation may be deleted now: what keys are selected by. It may cost a scan of each relation that
+ * is looked at. The names g, h, m and n are taken by subqueries.
+ */
+export function isDeletable(expiry: Expiry, alias: string): Condition {
+  return and([isExpired(expiry, alias), isNotNewest(expiry.policy, alias)])
+}
+
+/**
+ * The same as a condition for the deleting statement itself, so that a row that changed since its key was selected is spared. Leaves out
+ * what would cost a scan per statement: members of the row's group without an index on their link, and the newest row, which no row
+ * becomes by our own deletes. Lock the rows FOR UPDATE in a statement before: then no member can come to point to them any more.
+ */
+export function stillExpired(expiry: Expiry, alias: string): Condition {
+  return isExpired(expiry, alias, { cheap: true })
+}
+
+function isExpired(expiry: Expiry, alias: string, { cheap = false } = {}): Condition {
+  const { policy, horizons } = expiry
+  const horizon = horizonFor(horizons, policy)
+  const membersLeft = policy.members.map((member) =>
+    exists(member.relation, 'm', [
+      equal('m', member.columns, alias, member.references),
+      ...(member.isChild ? [isNotBefore(member, horizon)] : []),
+    ]),
+  )
+  return and([isOld(expiry, policy, alias), ...membersLeft.map(not), ...groupStays(expiry, alias, cheap).map(not)])
+}
+
+/** What keeps the group of a row: first what stands for it, found by its key, then its members, which point to the same columns. */
+function groupStays(expiry: Expiry, alias: string, cheap: boolean): Condition[] {
+  const { policy, policies, horizons, unindexed } = expiry
+  const link = policy.with
+  if (link === undefined) return []
+  const group = policies.find(({ name }) => name === link.policy)
+  if (group === undefined) throw new RangeError(`no policy '${link.policy}', which '${policy.name}' expires with`)
+  const ownColumn = (reference: string) => link.columns[link.references.indexOf(reference)] ?? ''
+  const goes = [isOld(expiry, group, 'g'), ...(cheap ? [] : [isNotNewest(group, 'g')])]
+  const members = group.members.filter((member) => !cheap || !unindexed.has(linkKeyOf(member)))
+  return [
+    exists(group.relation, 'g', [equal('g', link.references, alias, link.columns), isNotTrue(and(goes))]),
+    ...members.map((member) =>
+      exists(member.relation, 'm', [
+        equal('m', member.columns, alias, member.references.map(ownColumn)),
+        isNotBefore(member, horizonFor(horizons, group)),
+      ]),
+    ),
+  ]
+}
+
+/**
+ * Whether the row will be deletable in this slot, as far as can be told before the policies of its members have run: members that they
+ * will delete count as gone. A forecast for plans, nothing to delete by.
+ */
+export function willBeDeletable(expiry: Expiry, alias: string): Condition {
+  const { policy, policies, horizons } = expiry
+  const horizon = horizonFor(horizons, policy)
+  const staying = policy.members.map((member) => {
+    const owner = policies.find(({ relation }) => keyOf(relation) === keyOf(member.relation))
+    const young = isNotBefore(member, horizon)
+    // A member that no other policy deletes stays.
+    const stays =
+      owner === undefined || owner.name === policy.name
+        ? []
+        : [or([young, isNotTrue(and([isOld(expiry, owner, 'm'), isNotNewest(owner, 'm')]))])]
+    return exists(member.relation, 'm', [
+      equal('m', member.columns, alias, member.references),
+      ...(member.isChild ? [young] : stays),
+    ])
+  })
+  return and([isDeletable({ ...expiry, policy: { ...policy, members: [] } }, alias), ...staying.map(not)])
+}
+
+/** Nothing older expires: to_char knows no year before 1, and -infinity has no month. Such rows stay for people to look at. */
+const beginningOfTime = sql`'0001-01-01 00:00:00+00'::timestamptz`
+
+/** What the row says itself: before the horizon, not kept by a column, not held. Never true for a NULL time. */
+function isOld({ horizons, stateSchema }: Expiry, policy: Policy, alias: string): Condition {
+  const time = sql.id(alias, policy.timeColumn)
+  const conditions = [
+    sql<boolean>`${time} < ${instant(horizonFor(horizons, policy))}`,
+    sql<boolean>`${time} >= ${beginningOfTime}`,
+    ...policy.keepWhile.map((condition) => isNotKept(condition, horizons.slotAt, alias)),
+  ]
+  if (stateSchema === undefined) return and(conditions)
+  const held = exists({ schema: stateSchema, name: 'archive_hold' }, 'h', [
+    sql<boolean>`h.policy = ${policy.name}`,
+    sql<boolean>`h.until > now()`,
+    sql<boolean>`${time} >= h.from_at`,
+    sql<boolean>`${time} < h.to_at`,
+  ])
+  return and([...conditions, not(held)])
+}
+
+function isNotKept(condition: KeepCondition, slotAt: Date, alias: string): Condition {
+  const column = sql.id(alias, condition.column)
+  if ('within' in condition)
+    return sql`(${column} IS NULL OR ${column} <= ${instant(horizonOf(slotAt, condition.within))})`
+  return condition.is === 'null' ? sql`${column} IS NOT NULL` : sql`${column} IS NULL`
+}
+
+/** Rows of the same time as the newest stay, too: none of them is newer. */
+function isNotNewest({ relation, timeColumn }: Policy, alias: string): Condition {
+  return sql`${sql.id(alias, timeColumn)} < (SELECT max(${sql.id('n', timeColumn)}) FROM ${tableOf(relation)} n)`
+}
+
+/** Members without a time are never before anything. */
+function isNotBefore({ timeColumn }: Member, horizon: Date): Condition {
+  return timeColumn === undefined ? sql`true` : isNotTrue(sql`${sql.id('m', timeColumn)} < ${instant(horizon)}`)
+}
+
+/**
+ * The horizon of a policy.
+ * @throws RangeError when the slot has none for it
+ */
+function horizonFor({ byPolicy }: Horizons, { name }: Policy): Date {
+  const horizon = byPolicy[name]
+  if (horizon === undefined) throw new RangeError(`no horizon for the policy '${name}'`)
+  return horizon
+}
+
+export function tableOf({ schema, name }: RelationName): RawBuilder<unknown> {
+  return sql.id(schema, name)
+}
+
+export function instant(at: Date): RawBuilder<unknown> {
+  return sql`${at.toISOString()}::timestamptz`
+}
+
+export function and(conditions: readonly Condition[]): Condition {
+  return sql`(${sql.join(conditions, sql` AND `)})`
+}
+
+function or(conditions: readonly Condition[]): Condition {
+  return sql`(${sql.join(conditions, sql` OR `)})`
+}
+
+function not(condition: Condition): Condition {
+  return sql`NOT ${condition}`
+}
+
+/** NULL counts as false: a row of which nothing is known stays. */
+function isNotTrue(condition: Condition): Condition {
+  return sql`(${condition}) IS NOT TRUE`
+}
+
+function exists(relation: RelationName, alias: string, conditions: readonly Condition[]): Condition {
+  return sql`EXISTS (SELECT FROM ${tableOf(relation)} ${sql.id(alias)} WHERE ${sql.join(conditions, sql` AND `)})`
+}
+
+export function equal(a: string, columnsOfA: readonly string[], b: string, columnsOfB: readonly string[]): Condition {
+  return and(columnsOfA.map((column, index) => sql`${sql.id(a, column)} = ${sql.id(b, columnsOfB[index] ?? '')}`))
 }

@@ -89,6 +89,7 @@ function linkProblems(policies: readonly ConfiguredPolicy[], policy: ConfiguredP
     return problems
   }
   const group = policy.with
+  const groupAt = policies.findIndex(({ name }) => name === group?.policy)
   const known = policies.map(({ name }) => name)
   return [
     ...policy.children.flatMap((child, at) => pairs([index, 'children', at], child)),
@@ -97,7 +98,22 @@ function linkProblems(policies: readonly ConfiguredPolicy[], policy: ConfiguredP
     ...(group === undefined || known.includes(group.policy)
       ? []
       : [{ path: [index, 'with', 'policy'], message: `the name of a policy: one of ${known.join(', ')}` }]),
+    // Rows that belong together are found by what they all point to.
+    ...(policies[groupAt]?.members ?? []).flatMap((member, at) =>
+      group === undefined || isSameSet(member.references, group.references)
+        ? []
+        : [
+            {
+              path: [groupAt, 'members', at, 'references'],
+              message: `the columns that '${policy.name}' points to as well: ${group.references.join(', ')}`,
+            },
+          ],
+    ),
   ]
+}
+
+function isSameSet(a: readonly string[], b: readonly string[]): boolean {
+  return [...a].sort().join('\0') === [...b].sort().join('\0')
 }
 
 /** Which policies must run before which: what belongs to a group before the group, and members before what waits for them. */
