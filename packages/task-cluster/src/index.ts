@@ -1,3 +1,2 @@
-export { clusterConfig, type ClusterConfig } from './config.js'
-export { planCluster, type ClusterPlan } from './plan.js'
 export { cluster, cluster as default } from './task.js'
+export { clusterConfig, type ClusterConfig } from './config.js'
