@@ -1,6 +1,6 @@
+import { parseRelationPattern } from '@battlescope/database'
 import { duration } from '@battlescope/scheduler-core'
 import { z } from 'zod'
-import { parsePattern } from './relation-pattern.js'
 
 /** BattleScope's key tables: what its queries join and filter, and what grows every minute. */
 const keyTables = [
@@ -14,7 +14,7 @@ const keyTables = [
 
 const relation = z.string().superRefine((text, context) => {
   try {
-    parsePattern(text)
+    parseRelationPattern(text)
   } catch (error) {
     context.addIssue({ code: 'custom', message: `the name of a relation: ${(error as Error).message}` })
   }

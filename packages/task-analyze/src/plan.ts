@@ -1,8 +1,8 @@
 /** Which relations to analyze, worst first, and why the others not; afterwards, what became of it. Pure. */
+import { matchesRelation, parseRelationPattern } from '@battlescope/database'
 import type { Finding, TaskResult } from '@battlescope/scheduler-core'
 import type { AnalyzeConfig } from './config.js'
 import type { Candidate } from './queries.js'
-import { matches, parsePattern } from './relation-pattern.js'
 
 /** What one run leaves for the next. Relations stand in it as {@link keyOf} writes them. */
 export interface Cursor {
@@ -28,11 +28,12 @@ export interface AnalyzePlan {
 }
 
 export function planAnalyze(candidates: readonly Candidate[], config: AnalyzeConfig, cursor: Cursor): AnalyzePlan {
-  const wanted = config.relations.map(parsePattern)
-  const excluded = config.exclude.map(parsePattern)
+  const wanted = config.relations.map(parseRelationPattern)
+  const excluded = config.exclude.map(parseRelationPattern)
   const chosen = candidates.filter(
     (candidate) =>
-      wanted.some((pattern) => matches(pattern, candidate)) && !excluded.some((pattern) => matches(pattern, candidate)),
+      wanted.some((pattern) => matchesRelation(pattern, candidate)) &&
+      !excluded.some((pattern) => matchesRelation(pattern, candidate)),
   )
   const permitted = chosen.filter((candidate) => candidate.permitted)
   const judged = permitted.map((candidate) => judge(candidate, config, cursor))
@@ -41,7 +42,8 @@ export function planAnalyze(candidates: readonly Candidate[], config: AnalyzeCon
     unchanged: permitted.filter((_, index) => judged[index] === undefined),
     notPermitted: chosen.filter((candidate) => !candidate.permitted),
     missing: config.relations.filter(
-      (_, index) => !candidates.some((candidate) => matches(wanted[index] ?? parsePattern(''), candidate)),
+      (_, index) =>
+        !candidates.some((candidate) => matchesRelation(wanted[index] ?? parseRelationPattern(''), candidate)),
     ),
   }
 }
@@ -76,7 +78,8 @@ function worstFirst({ slow }: Cursor) {
 /** What became of one planned relation. */
 export interface Attempt {
   readonly planned: PlannedAnalyze
-  readonly result: 'analyzed' | 'failed' | 'too-slow' | 'out-of-budget'
+  /** `not-now`: the relation is locked, gone, or not ours, which is no fault of the task. */
+  readonly result: 'analyzed' | 'not-now' | 'failed' | 'too-slow' | 'out-of-budget'
   /** Why it was not analyzed. */
   readonly reason?: string
 }
@@ -99,12 +102,37 @@ export function nextCursor(before: Cursor, { actions }: AnalyzePlan, attempts: r
 
 export function resultOf(plan: AnalyzePlan, attempts: readonly Attempt[], config: AnalyzeConfig): TaskResult {
   const findings = findingsOf(plan, attempts, config)
+  const notDone = notAnalyzed(attempts)
   const remaining = plan.actions.length - attempts.filter(({ result }) => result !== 'out-of-budget').length
   if (remaining > 0) return { outcome: 'partial', remaining, findings }
+  if (attempts.length > 0 && notDone.length === attempts.length)
+    return { outcome: 'skipped', reason: `nothing could be analyzed: ${inWords(notDone)}`, findings }
   if (plan.actions.length + plan.unchanged.length > 0) return { outcome: 'succeeded', findings }
   const reason =
     plan.notPermitted.length > 0 ? 'no relation may be analyzed by this role' : 'none of the relations exists'
   return { outcome: 'skipped', reason, findings }
+}
+
+/** Why the run as a whole failed: nothing was analyzed, and at least one relation was not merely unavailable. Undefined when it did not. */
+export function failureOf(attempts: readonly Attempt[]): string | undefined {
+  const faults = attempts.filter(({ result }) => result === 'failed' || result === 'too-slow')
+  const tolerable = attempts.some(({ result }) => result === 'analyzed' || result === 'out-of-budget')
+  return faults.length === 0 || tolerable ? undefined : `nothing was analyzed: ${inWords(notAnalyzed(faults))}`
+}
+
+interface NotAnalyzed {
+  readonly relation: string
+  readonly reason: string
+}
+
+function notAnalyzed(attempts: readonly Attempt[]): readonly NotAnalyzed[] {
+  return attempts
+    .filter(({ result }) => result === 'not-now' || result === 'failed' || result === 'too-slow')
+    .map(({ planned, reason = '' }) => ({ relation: keyOf(planned.candidate), reason }))
+}
+
+function inWords(relations: readonly NotAnalyzed[]): string {
+  return relations.map(({ relation, reason }) => `${relation} (${reason})`).join(', ')
 }
 
 function findingsOf(plan: AnalyzePlan, attempts: readonly Attempt[], config: AnalyzeConfig): readonly Finding[] {
@@ -117,12 +145,12 @@ function findingsOf(plan: AnalyzePlan, attempts: readonly Attempt[], config: Ana
       summary: `not ours to analyze: ${notPermitted.join(', ')}`,
       details: {
         relations: notPermitted,
-        hint: 'make the role owner (PostgreSQL 15, 16), or GRANT MAINTAIN (17 and later)',
+        hint: 'make the role owner (PostgreSQL 15, 16), or GRANT MAINTAIN (17 and later), and GRANT USAGE on the schema; `doctor` prints the SQL',
       },
     })
   }
   // The default list names BattleScope's tables, which other databases rightly lack.
-  const missing = plan.missing.filter((relation) => parsePattern(relation).kind === 'name')
+  const missing = plan.missing.filter((relation) => parseRelationPattern(relation).kind === 'name')
   if (missing.length > 0 && missing.length < config.relations.length) {
     findings.push({
       key: 'missing',
@@ -131,11 +159,9 @@ function findingsOf(plan: AnalyzePlan, attempts: readonly Attempt[], config: Ana
       details: { relations: missing },
     })
   }
-  const failed = attempts
-    .filter(({ result }) => result === 'failed' || result === 'too-slow')
-    .map(({ planned, reason }) => ({ relation: keyOf(planned.candidate), reason }))
+  const failed = notAnalyzed(attempts)
   if (failed.length > 0) {
-    const summary = `not analyzed: ${failed.map(({ relation, reason }) => `${relation} (${reason ?? ''})`).join(', ')}`
+    const summary = `not analyzed: ${inWords(failed)}`
     findings.push({ key: 'not-analyzed', severity: 'warning', summary, details: { relations: failed } })
   }
   return findings

@@ -1,3 +1,4 @@
+import { mayMaintain } from '@battlescope/database'
 import { sql, type Kysely } from 'kysely'
 
 export interface Candidate {
@@ -28,22 +29,13 @@ interface CandidateRow {
 
 const kinds = { r: 'table', p: 'partitioned', m: 'materialized-view' } as const
 
-/**
- * Every relation outside the system schemas that could be analyzed, and whether we may.
- *
- * MAINTAIN is asked for from PostgreSQL 17 on; before, ANALYZE needs the owner of the relation, and asking for MAINTAIN is an error (22023).
- * The owner of the database may on every major (https://www.postgresql.org/docs/15/sql-analyze.html, docs/17/).
- */
+/** Every relation outside the system schemas that could be analyzed, and whether we may. */
 export async function selectCandidates(db: Kysely<unknown>): Promise<readonly Candidate[]> {
   const version = await sql<{
     version: number
   }>`SELECT pg_catalog.current_setting('server_version_num')::int4 AS version`.execute(db)
-  const granted =
-    (version.rows[0]?.version ?? 0) >= 170_000
-      ? sql`pg_catalog.has_table_privilege(c.oid, 'MAINTAIN')`
-      : sql`pg_catalog.pg_has_role(c.relowner, 'USAGE')`
-  const permitted = sql`${granted} OR (SELECT pg_catalog.pg_has_role(d.datdba, 'USAGE') FROM pg_catalog.pg_database d
-    WHERE d.datname = pg_catalog.current_database())`
+  // Without USAGE on its schema a relation cannot even be named.
+  const permitted = sql`pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND ${mayMaintain(version.rows[0]?.version ?? 0)}`
   const { rows } = await sql<CandidateRow>`
     SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reltuples AS estimated_rows,
       coalesce(s.n_mod_since_analyze, 0) AS changed_rows, (${permitted}) AS permitted,

@@ -1,7 +1,9 @@
-import { defineTask, formatDuration, type Task, type TaskContext } from '@battlescope/scheduler-core'
+import { isSqlState } from '@battlescope/database'
+import { codeOf, defineTask, formatDuration, messageOf, type Task, type TaskContext } from '@battlescope/scheduler-core'
 import { z } from 'zod'
 import { analyzeConfig, type AnalyzeConfig } from './config.js'
 import {
+  failureOf,
   keyOf,
   nextCursor,
   planAnalyze,
@@ -24,7 +26,9 @@ export const analyze: Task<typeof analyzeConfig, unknown, Cursor> = defineTask({
   timeoutMs: 30_000,
   configSchema: analyzeConfig,
   checkpointSchema: z.object({ parents: z.record(z.string(), z.number()), slow: z.array(z.string()) }),
-  requires: ({ relations }) => ({ relations: relations.map((relation) => ({ relation, privileges: ['maintain'] })) }),
+  requires: ({ relations, exclude }) => ({
+    relations: relations.map((relation) => ({ relation, except: exclude, privileges: ['maintain'] })),
+  }),
   run: async (context) => {
     const cursor = (await context.checkpoint.load()) ?? { parents: {}, slow: [] }
     const plan = planAnalyze(await selectCandidates(context.db), context.config, cursor)
@@ -32,6 +36,8 @@ export const analyze: Task<typeof analyzeConfig, unknown, Cursor> = defineTask({
     const analyzed = attempts.filter(({ result }) => result === 'analyzed').length
     context.metrics.gauge('relations_stale', plan.actions.length - analyzed)
     context.metrics.count('relations_analyzed', analyzed)
+    const failure = failureOf(attempts)
+    if (failure !== undefined) throw new NotAnalyzed(failure)
     return resultOf(plan, attempts, context.config)
   },
 })
@@ -95,14 +101,18 @@ async function analyzeOne(context: Context, planned: PlannedAnalyze, cursorAfter
       },
     )
   } catch (error) {
-    if (isCancelled(error) && !context.signal.aborted) {
+    if (codeOf(error) === '57014' && !context.signal.aborted) {
       return limitMs < relationTimeout
         ? notDone('out-of-budget', 'the budget ended first')
         : notDone('too-slow', `was cancelled, or did not end within ${formatDuration(relationTimeout)}`)
     }
-    const why = reasonToGoOn(error)
-    if (why === undefined) throw error
-    return notDone('failed', why)
+    if (context.signal.aborted || !isAboutOneRelation(error)) throw error
+    const unavailable = unavailableBecause[codeOf(error) ?? '']
+    if (unavailable !== undefined) return notDone('not-now', unavailable)
+    return notDone(
+      'failed',
+      error instanceof NotAnalyzed ? error.message : `${messageOf(error, 200)}, ${codeOf(error) ?? ''}`,
+    )
   }
   if (context.dryRun) return { planned, result: 'analyzed' }
   const lastAnalyzeAt = await selectLastAnalyze(context.db, schema, name)
@@ -118,15 +128,20 @@ class NotAnalyzed extends Error {
   readonly code = 'not-analyzed'
 }
 
-function isCancelled(error: unknown): boolean {
-  return (error as { code?: string }).code === '57014'
+/** No fault of ours, by SQLSTATE. */
+const unavailableBecause: Readonly<Record<string, string>> = {
+  '55P03': 'is locked by another session',
+  '42P01': 'was dropped meanwhile',
+  '3F000': 'was dropped meanwhile',
+  '42501': 'permission denied',
 }
 
-/** Errors that concern one relation alone, by SQLSTATE; undefined for all others. */
-function reasonToGoOn(error: unknown): string | undefined {
-  const { code, message } = error as { code?: string; message?: string }
-  if (code === '55P03') return 'is locked by another session'
-  if (code === '42P01' || code === '3F000') return 'was dropped meanwhile'
-  if (code === '42501') return 'permission denied'
-  return error instanceof NotAnalyzed ? message : undefined
+/**
+ * What the server says of a statement concerns its relation: an expression of an index that divides by zero, a damaged page. Not so the
+ * classes of connection (08), rollback (40), resources (53) and the operator's hand (57), and whatever has no SQLSTATE, such as a lost claim.
+ */
+function isAboutOneRelation(error: unknown): boolean {
+  if (error instanceof NotAnalyzed) return true
+  const code = codeOf(error)
+  return isSqlState(code) && !/^(08|40|53|57)/.test(code)
 }

@@ -1,7 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { analyzeConfig, type AnalyzeConfig } from '../src/config.js'
-import { keyOf, nextCursor, planAnalyze, resultOf, type AnalyzePlan, type Attempt, type Cursor } from '../src/plan.js'
+import {
+  failureOf,
+  keyOf,
+  nextCursor,
+  planAnalyze,
+  resultOf,
+  type AnalyzePlan,
+  type Attempt,
+  type Cursor,
+} from '../src/plan.js'
 import type { Candidate } from '../src/queries.js'
 
 const defaults = analyzeConfig.parse({ relations: ['public.*'] })
@@ -185,13 +194,47 @@ describe('afterwards', () => {
     const attempts = [
       attempt('a', 'too-slow', 'did not end'),
       attempt('b', 'analyzed'),
-      attempt('c', 'failed', 'is locked'),
+      attempt('c', 'not-now', 'is locked'),
       attempt('d', 'analyzed'),
     ]
+    expect(failureOf(attempts)).toBeUndefined()
     expect(resultOf(stale, attempts, defaults)).toMatchObject({
       outcome: 'succeeded',
       findings: [{ key: 'not-analyzed', summary: 'not analyzed: public.a (did not end), public.c (is locked)' }],
     })
+  })
+})
+
+describe('a run that analyzed nothing', () => {
+  const stale = plan([candidate('a', { estimatedRows: undefined }), candidate('b', { estimatedRows: undefined })])
+  const [a, b] = stale.actions
+  if (a === undefined || b === undefined) throw new Error('nothing is planned')
+
+  it('is skipped when the relations were not available', () => {
+    const attempts: Attempt[] = [
+      { planned: a, result: 'not-now', reason: 'is locked' },
+      { planned: b, result: 'not-now', reason: 'permission denied' },
+    ]
+    expect(failureOf(attempts)).toBeUndefined()
+    expect(resultOf(stale, attempts, defaults)).toMatchObject({
+      outcome: 'skipped',
+      reason: 'nothing could be analyzed: public.a (is locked), public.b (permission denied)',
+    })
+  })
+
+  it('has failed when ANALYZE itself did', () => {
+    const locked: Attempt = { planned: a, result: 'not-now', reason: 'is locked' }
+    expect(failureOf([locked, { planned: b, result: 'failed', reason: 'damaged' }])).toBe(
+      'nothing was analyzed: public.b (damaged)',
+    )
+    expect(failureOf([{ planned: a, result: 'too-slow', reason: 'did not end' }])).toContain('did not end')
+  })
+
+  it('has not failed when the budget ended first, or nothing was tried', () => {
+    const failed: Attempt = { planned: a, result: 'failed', reason: 'damaged' }
+    expect(failureOf([failed, { planned: b, result: 'out-of-budget' }])).toBeUndefined()
+    expect(resultOf(stale, [failed], defaults)).toMatchObject({ outcome: 'partial', remaining: 1 })
+    expect(failureOf([])).toBeUndefined()
   })
 })
 

@@ -115,6 +115,44 @@ describe.each([15, 17] as const)('analyze on PostgreSQL %i', (major) => {
     ])
   })
 
+  it('names a relation whose ANALYZE fails, and does the rest', async () => {
+    // As an index on an expression that no longer fits the data.
+    await database.query(`
+      CREATE FUNCTION share(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT i';
+      CREATE TABLE a AS SELECT generate_series(1, 10) AS i; CREATE INDEX ON a (share(i)); CREATE TABLE b AS SELECT 1 AS i;
+      CREATE OR REPLACE FUNCTION share(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1 / (i - i); END'`)
+    const { task } = await run(database, { parallel: 1 })
+    expect(task.run?.outcome).toBe('succeeded')
+    expect(task.run?.findings).toMatchObject([{ key: 'not-analyzed', severity: 'warning' }])
+    expect(task.run?.findings[0]?.summary).toContain('public.a (division by zero, 22012)')
+    expect(await estimates(database)).toMatchObject({ b: 1 })
+
+    // Now it is the only one, and a run that did nothing must not look like one that did.
+    expect((await run(database)).task.run).toMatchObject({
+      outcome: 'failed',
+      errorCode: 'not-analyzed',
+      reason: 'nothing was analyzed: public.a (division by zero, 22012)',
+    })
+  })
+
+  it('skips, with the reason, when everything that is stale is locked', async () => {
+    await database.query('CREATE TABLE a AS SELECT 1 AS i; CREATE TABLE b AS SELECT 1 AS i')
+    await run(database, { relations: ['b'] })
+    const other = openConnections({ url: database.url, applicationName: 'other' })
+    try {
+      await other.transaction({ statementTimeoutMs: 30_000 }, async ({ db }) => {
+        await sql`LOCK TABLE a IN ACCESS EXCLUSIVE MODE`.execute(db)
+        expect((await run(database, { lockTimeout: 100 })).task.run).toMatchObject({
+          outcome: 'skipped',
+          reason: 'nothing could be analyzed: public.a (is locked by another session)',
+          findings: [{ key: 'not-analyzed' }],
+        })
+      })
+    } finally {
+      await other.close()
+    }
+  })
+
   it('gives up a relation that takes too long, does the rest, and takes it last from then on', async () => {
     // The expression of an index is computed for every row of the sample.
     await database.query(`
@@ -147,6 +185,18 @@ describe.each([15, 17] as const)('analyze on PostgreSQL %i', (major) => {
     await database.query(major >= 17 ? `GRANT MAINTAIN ON a TO ${role.name}` : `ALTER TABLE a OWNER TO ${role.name}`)
     expect((await run(database, {}, role.url)).task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
     expect(await estimates(database)).toEqual({ a: 1 })
+  })
+
+  it('takes a relation in a schema without USAGE for not permitted, its owner though it is', async () => {
+    const role = await createTestRole(database)
+    await database.query(`
+      CREATE SCHEMA scheduler AUTHORIZATION ${role.name};
+      CREATE SCHEMA closed; CREATE TABLE closed.a AS SELECT 1 AS i; ALTER TABLE closed.a OWNER TO ${role.name}`)
+    expect((await run(database, { relations: ['closed.*'] }, role.url)).task.run).toMatchObject({
+      outcome: 'skipped',
+      reason: 'no relation may be analyzed by this role',
+      findings: [{ key: 'not-permitted', details: { relations: ['closed.a'] } }],
+    })
   })
 
   it('analyzes what others own, as the owner of the database', async () => {
