@@ -10,9 +10,18 @@
  */
 import type { RelationName } from '@battlescope/database'
 import { sql, type RawBuilder } from 'kysely'
-import { horizonOf, keyOf, type Horizons, type KeepCondition, type Link, type Member, type Policy } from './policy.js'
+import {
+  horizonOf,
+  isSameRelation,
+  keyOf,
+  type Horizons,
+  type KeepCondition,
+  type Link,
+  type Member,
+  type Policy,
+} from './policy.js'
 import type { KeyColumn } from './preflight-facts.js'
-import type { PreflightReport } from './preflight.js'
+import type { PreflightReport } from './preflight-report.js'
 
 /** All that decides which rows of one policy expire. */
 export interface Expiry {
@@ -115,7 +124,7 @@ export function willBeDeletable(expiry: Expiry, alias: string): Condition {
   const { policy, policies, horizons } = expiry
   const horizon = horizonFor(horizons, policy)
   const staying = policy.members.map((member) => {
-    const owner = policies.find(({ relation }) => keyOf(relation) === keyOf(member.relation))
+    const owner = policies.find(({ relation }) => isSameRelation(relation, member.relation))
     const young = isNotBefore(member, horizon)
     // A member that no other policy deletes stays.
     const stays =

@@ -87,7 +87,11 @@ function linkOf(link: {
 export function isSameLink(a: Link, b: Link): boolean {
   const pairs = ({ columns, references }: Link) =>
     columns.map((column, index) => JSON.stringify([column, references[index]])).sort()
-  return keyOf(a.relation) === keyOf(b.relation) && pairs(a).join() === pairs(b).join()
+  return isSameRelation(a.relation, b.relation) && pairs(a).join() === pairs(b).join()
+}
+
+export function isSameRelation(a: RelationName, b: RelationName): boolean {
+  return a.schema === b.schema && a.name === b.name
 }
 
 /** One text per relation, for maps and messages: `public.battles`, quoted where the name needs it. */

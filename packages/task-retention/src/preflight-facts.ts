@@ -65,6 +65,7 @@ export interface IndexFacts {
   readonly method: string
   /** Key columns in order; undefined stands for an expression. */
   readonly columns: readonly (string | undefined)[]
+  readonly isUnique: boolean
   readonly isValid: boolean
   /** The condition of a partial index, as SQL. */
   readonly predicate: string | undefined
@@ -94,13 +95,10 @@ export interface ReferenceFacts {
   readonly from: RelationName
   /** The relations that `from` is a partition of, if any, nearest first. */
   readonly fromAncestors: readonly RelationName[]
+  /** Without the last of a temporal key (`PERIOD`): that one is no equality. */
   readonly columns: readonly string[]
   /** The relation of the policies that it points to, or whose partition it points to. */
   readonly to: RelationName
   readonly references: readonly string[]
   readonly onDelete: ReferentialAction
-  /** Bytes that a scan of `from` reads, with all its partitions. */
-  readonly fromHeapBytes: number
-  readonly fromKind: RelationKind
-  readonly fromIndexes: readonly IndexFacts[]
 }
