@@ -44,6 +44,15 @@ export interface ArchivedColumn {
   readonly generated: boolean
 }
 
+/** An archived column together with how COPY selects it. */
+export interface PlannedColumn extends ArchivedColumn {
+  /**
+   * `value`: as it is, in its own binary form. `cast`: cast to text. `output`: through the type's output function, because a cast to
+   * text of its own may say less (a domain over `character` loses trailing blanks in it).
+   */
+  readonly selectAs: 'value' | 'cast' | 'output'
+}
+
 export interface EncodedObject {
   /** The whole Parquet file. */
   readonly bytes: Uint8Array
@@ -63,4 +72,11 @@ export interface ExpectedObject {
   readonly sha256: string
   readonly columns: readonly ArchivedColumn[]
   readonly checksums: Readonly<Record<string, string>>
+}
+
+/** Rows of one row group, in PostgreSQL's input text form; NULL is null. */
+export interface TextRows {
+  readonly rowCount: number
+  /** One array per column, each with `rowCount` values. */
+  readonly values: Readonly<Record<string, readonly (string | null)[]>>
 }

@@ -1,0 +1,70 @@
+/** Compression by node's own zlib: GZIP everywhere, ZSTD where node has it (22.15 and later). */
+import { promisify } from 'node:util'
+import * as zlib from 'node:zlib'
+
+export type Codec = 'GZIP' | 'ZSTD'
+
+/**
+ * Measured on killmails as jsonb, 48 MB: level 3 leaves 19.3 % at 92 MB/s, 5 leaves 17.5 % at 63, 6 leaves 17.0 % at 42; `zstd -3` of
+ * the same text leaves 17.7 %. So 5 is the first that makes files no larger than `COPY | zstd -3`.
+ */
+const gzipLevel = 5
+const zstdLevel = 3
+/** An output buffer that holds everything in one piece, the header and a block that could not be compressed included. */
+const spareBytes = 1024
+
+const gzip = promisify<zlib.InputType, zlib.ZlibOptions, Buffer>(zlib.gzip)
+const gunzip = promisify<zlib.InputType, zlib.ZlibOptions, Buffer>(zlib.gunzip)
+
+interface ZstdOptions {
+  readonly chunkSize: number
+  readonly maxOutputLength?: number
+  readonly params?: Readonly<Record<number, number>>
+}
+
+type ZstdCall = (
+  input: Uint8Array,
+  options: ZstdOptions,
+  done: (error: Error | null, output: Buffer) => void,
+) => void
+
+/** The types of Node 20 do not know it. */
+const zstd = zlib as unknown as { readonly zstdCompress?: ZstdCall; readonly zstdDecompress?: ZstdCall }
+const zstdCompressionLevelParameter = 100
+
+/** What new files are compressed with here. */
+export const defaultCodec: Codec = zstd.zstdCompress === undefined ? 'GZIP' : 'ZSTD'
+
+export async function compress(bytes: Uint8Array, codec: Codec): Promise<Uint8Array> {
+  // Small inputs get a small buffer; a large one never shrinks to nothing, and zlib gives back what it did not fill.
+  const chunkSize = Math.max(spareBytes, Math.ceil(bytes.length / 2))
+  if (codec === 'GZIP') return gzip(bytes, { level: gzipLevel, memLevel: 9, chunkSize })
+  return callZstd('zstdCompress', bytes, { chunkSize, params: { [zstdCompressionLevelParameter]: zstdLevel } })
+}
+
+/** @param sizeBytes what must come out; an input that gives more is refused */
+export async function decompress(bytes: Uint8Array, codec: Codec, sizeBytes: number): Promise<Uint8Array> {
+  const limits = { chunkSize: sizeBytes + spareBytes, maxOutputLength: sizeBytes + spareBytes }
+  return codec === 'GZIP' ? gunzip(bytes, limits) : callZstd('zstdDecompress', bytes, limits)
+}
+
+async function callZstd(
+  name: 'zstdCompress' | 'zstdDecompress',
+  bytes: Uint8Array,
+  options: ZstdOptions,
+): Promise<Uint8Array> {
+  const call = zstd[name]
+  if (call === undefined) throw new Error(`this object is compressed with ZSTD, which needs Node 22.15 or later`)
+  return promisify(call)(bytes, options)
+}
+
+/** A part of this size tells whether compressing is worth it. */
+const probeBytes = 16 * 1024
+
+/** Random identifiers and packed numbers do not get smaller: to find out on a part costs a hundredth of trying. */
+export function isCompressible(bytes: Uint8Array): boolean {
+  if (bytes.length < 4 * probeBytes) return true
+  const middle = (bytes.length - probeBytes) >>> 1
+  const probe = bytes.subarray(middle, middle + probeBytes)
+  return zlib.deflateRawSync(probe, { level: 1, chunkSize: probeBytes * 2 }).length < probeBytes * 0.92
+}
