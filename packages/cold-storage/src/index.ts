@@ -1,1 +1,5 @@
 export * from './store.js'
+export { coldStorageConfig, type ColdStorageConfig } from './config.js'
+export { isObjectName } from './object-name.js'
+export { openStore } from './open-store.js'
+export { readOnly } from './read-only.js'

@@ -1,7 +1,11 @@
 /**
  * A store of named objects: what a local folder and an S3-compatible service have in common, and no more.
  *
- * Names are `/`-separated paths of `A-Z a-z 0-9 . _ = + -`, relative to the configured prefix; never absolute, without `.` and `..` parts.
+ * Names are `/`-separated paths of `A-Z a-z 0-9 . _ = + -`, relative to the configured prefix. No part is empty, longer than 255 characters or
+ * begins with `.`; name and prefix together have at most 1024 characters. No name continues another's with a `/`. Objects of other names,
+ * which someone else put there, are not listed.
+ *
+ * Aborted calls reject with the signal's reason; what a body throws is passed on as it is.
  */
 
 import type {} from '@battlescope/scheduler-core'
@@ -26,7 +30,11 @@ export interface StoreReader {
   readonly conditionalWrites: boolean
   /** @returns undefined when there is no such object. @throws StoreError */
   head(name: string, options?: ReadOptions): Promise<StoredObject | undefined>
-  /** The bytes as stored now, never from a cache. @throws StoreError `store-not-found` */
+  /**
+   * The bytes as stored now, never from a cache. A transfer that breaks off, or brings other bytes than the store's checksum says, throws
+   * at its end: what was read before is good only when the iteration ends without an error. A range may end behind the object, not begin there.
+   * @throws StoreError `store-not-found`
+   */
   get(name: string, options?: ReadOptions & { readonly range?: ByteRange }): AsyncIterable<Uint8Array>
   /** Everything whose name begins with `prefix`, in the order of names. @throws StoreError */
   list(prefix: string, options?: ReadOptions): AsyncIterable<StoredObject>
@@ -50,6 +58,7 @@ export interface Store extends StoreReader {
   /**
    * Writes a whole object; it is visible complete or not at all. The transfer is protected by a checksum that the store itself verifies.
    * A failed or aborted write leaves nothing behind that a reader could take for the object, and no unfinished upload where that can be helped.
+   * With `store-unavailable` it is unknown whether the object was written: look before writing again with a condition.
    * @throws StoreError
    */
   put(name: string, body: Uint8Array | AsyncIterable<Uint8Array>, options?: WriteOptions): Promise<StoredObject>
@@ -57,6 +66,12 @@ export interface Store extends StoreReader {
   delete(name: string, options?: ReadOptions): Promise<void>
   /** Ends uploads under `prefix` that were begun before `startedBefore` and never finished. @returns how many. @throws StoreError */
   abortUnfinishedUploads(prefix: string, startedBefore: Date, options?: ReadOptions): Promise<number>
+}
+
+/** A store and what it holds on to. */
+export interface OpenStore extends Store {
+  /** Ends connections. Running calls fail. */
+  close(): Promise<void>
 }
 
 export type StoreErrorCode =
