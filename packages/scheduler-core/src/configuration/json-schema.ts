@@ -3,12 +3,16 @@ import { deriveOptions, type Option, type OptionGroup } from './options.js'
 import type { Section } from './sections.js'
 import { inputJsonSchema } from './wording.js'
 
-/** JSON Schema (draft 2020-12) of the configuration file. Nothing is required: every option may also come from elsewhere. */
+/**
+ * JSON Schema (draft 2020-12) of the configuration file. Nothing is required: every option may also come from elsewhere. A section that is
+ * not known may belong to a third-party task, so it is allowed; what is no section must be an option.
+ */
 export function configurationJsonSchema(sections: readonly Section[]): Record<string, unknown> {
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     title: 'Configuration of the BattleScope scheduler',
     ...groupSchema(deriveOptions(sections).root),
+    additionalProperties: { description: 'Options of a third-party task.', type: ['object', 'null'] },
   }
 }
 
@@ -37,7 +41,7 @@ function optionSchema(option: Option): Record<string, unknown> {
   }
 }
 
-const ownKeywords = new Set(['optionType', 'allowed', 'env', 'secret', 'file', 'default', 'id'])
+const ownKeywords = new Set(['optionType', 'allowed', 'env', 'secret', 'quotesNothing', 'file', 'default', 'id'])
 
 /** Leaves out what only this program understands; validators in strict mode refuse keywords that they do not know. */
 function standardKeywords(json: Readonly<Record<string, unknown>>): Record<string, unknown> {

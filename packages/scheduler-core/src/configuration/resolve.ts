@@ -6,7 +6,7 @@ import { reportOption, type OptionReport } from './option-report.js'
 import { deriveOptions, type DerivedOptions, type Option, type OptionGroup } from './options.js'
 import { showGiven, showName, type Problem } from './problems.js'
 import { frozenCopy, isPlainObject } from './raw-value.js'
-import { withoutSecrets } from './redaction.js'
+import { secretTexts, withoutSecrets, type Scrubber } from './redaction.js'
 import { core, defaultOf, definition, metaOf, schemaAt, type Schema } from './schema-reading.js'
 import { taskOptionsSchema, type Section, type TaskOptions } from './sections.js'
 import { allowedValues, isStandardMessage } from './wording.js'
@@ -26,6 +26,8 @@ export interface ResolvedConfiguration {
   readonly taskOptions: Readonly<Record<string, TaskOptions>>
   /** Every option, in the order of the sections. */
   readonly options: readonly OptionReport[]
+  /** Tells a scrubber every secret that is given. A function, so that whoever prints this object prints none. */
+  tellSecrets(scrubber: Scrubber): void
   /** Everything that is wrong. Nothing may be run unless this is empty. */
   readonly problems: readonly Problem[]
   /** Variables and sections of the file that no known section claims; always empty without `allowUnknown`. */
@@ -75,6 +77,9 @@ export function resolveConfiguration(input: ConfigurationInput): ResolvedConfigu
     get options() {
       reports ??= derived.options.map((option) => reportOption(option, assignments, effective))
       return reports
+    },
+    tellSecrets: (scrubber) => {
+      scrubber.add(secretTexts(assignments, effective))
     },
     problems: withoutSecrets(problems, assignments),
     unclaimed: assignments.unclaimed,
@@ -199,7 +204,8 @@ function expectation(schema: Schema, issue: z.core.$ZodIssue, option: Option): s
   if (metaOf(schema).optionType !== undefined && type === 'string') return issue.message
   const allowed = allowedValues(schema)
   // An author's words for a secret may quote it.
-  if (option.secret !== false || isStandardMessage(issue.message)) return allowed
+  const mayQuote = option.secret !== false && metaOf(option.schema).quotesNothing !== true
+  if (mayQuote || isStandardMessage(issue.message)) return allowed
   return issue.message
 }
 

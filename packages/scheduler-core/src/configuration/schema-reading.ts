@@ -72,6 +72,8 @@ export interface OptionMeta {
   readonly env?: string
   /** `true`: never shown. `'url'`: a URL whose password is never shown. */
   readonly secret?: true | 'url'
+  /** Of a secret: the messages of its schema never quote the value, so that problems may show them. Default: they may, and are not shown. */
+  readonly quotesNothing?: true
   /** `false`: cannot be set in the configuration file. */
   readonly file?: false
   readonly optionType?: OptionType
@@ -81,10 +83,11 @@ export interface OptionMeta {
 export function metaOf(schema: Schema): OptionMeta {
   const found: { -readonly [Key in keyof OptionMeta]: OptionMeta[Key] } = {}
   for (const layer of layers(schema).reverse()) {
-    const { description, env, secret, file, optionType } = ownMeta(layer)
+    const { description, env, secret, quotesNothing, file, optionType } = ownMeta(layer)
     if (typeof description === 'string') found.description = description
     if (typeof env === 'string') found.env = env
     if (secret) found.secret = secret === 'url' ? 'url' : true
+    if (quotesNothing === true) found.quotesNothing = true
     if (file === false) found.file = false
     if (isOptionType(optionType)) found.optionType = optionType
   }
