@@ -1,1 +1,4 @@
-export {}
+export * from './contract.js'
+export { openRedis } from './open-redis.js'
+export { redisOptions, redisSection, type RedisOptions } from './options.js'
+export { RedisError, type RedisErrorCode } from './redis-error.js'
