@@ -92,7 +92,11 @@ function isExpired(expiry: Expiry, alias: string, { cheap = false } = {}): Condi
       ...(member.isChild ? [isNotBefore(member, horizon)] : []),
     ]),
   )
-  return and([isOld(expiry, policy, alias), ...membersLeft.map(not), ...groupStays(expiry, alias, cheap).map(not)])
+  return and([
+    isOld(expiry, policy, alias, { byKey: cheap }),
+    ...membersLeft.map(not),
+    ...groupStays(expiry, alias, cheap).map(not),
+  ])
 }
 
 /** What keeps the group of a row: first what stands for it, found by its key, then its members, which point to the same columns. */
@@ -142,12 +146,19 @@ export function willBeDeletable(expiry: Expiry, alias: string): Condition {
 /** Nothing older expires: to_char knows no year before 1, and -infinity has no month. Such rows stay for people to look at. */
 const beginningOfTime = sql`'0001-01-01 00:00:00+00'::timestamptz`
 
-/** What the row says itself: before the horizon, not kept by a column, not held. Never true for a NULL time. */
-function isOld({ horizons, stateSchema }: Expiry, policy: Policy, alias: string): Condition {
+/**
+ * What the row says itself: before the horizon, not kept by a column, not held. Never true for a NULL time.
+ * `byKey`: rows are found by their key. IS TRUE then keeps the planner off the index on the time column, by which it would look through
+ * everything that has expired in every batch.
+ */
+function isOld({ horizons, stateSchema }: Expiry, policy: Policy, alias: string, { byKey = false } = {}): Condition {
   const time = sql.id(alias, policy.timeColumn)
-  const conditions = [
+  const old = [
     sql<boolean>`${time} < ${instant(horizonFor(horizons, policy))}`,
     sql<boolean>`${time} >= ${beginningOfTime}`,
+  ]
+  const conditions = [
+    ...(byKey ? [sql<boolean>`${and(old)} IS TRUE`] : old),
     ...policy.keepWhile.map((condition) => isNotKept(condition, horizons.slotAt, alias)),
   ]
   if (stateSchema === undefined) return and(conditions)

@@ -11,8 +11,9 @@ import type { MissingIndex, Problem } from './preflight-report.js'
  */
 const scannedBytesPerMs = 3_000_000
 
-export function scanMs({ heapBytes }: Pick<RelationFacts, 'heapBytes'>): number {
-  return Math.max(1, Math.round(heapBytes / scannedBytesPerMs))
+/** What that many scans of a relation take. */
+function scansMs({ heapBytes }: Pick<RelationFacts, 'heapBytes'>, scans: number): number {
+  return Math.round((heapBytes / scannedBytesPerMs) * scans)
 }
 
 /** Whether rows with given values of the columns can be found by an index. NULL is never looked for, so an index may leave it out. */
@@ -78,7 +79,7 @@ export function judgeIndexes(
       summary: isChecked
         ? `no index on ${place}: every row that ${policy.name} deletes costs a scan of it`
         : `no index on ${place}: every batch of ${policy.name} costs a scan of it`,
-      predictedMs: scanMs(relation) * (isChecked ? batchRows : 1),
+      predictedMs: scansMs(relation, isChecked ? batchRows : 1),
       per: 'batch',
       ...missingIndex(relation, columns),
     })
@@ -89,7 +90,7 @@ export function judgeIndexes(
     code: 'time-index-missing',
     relation: keyOf(policy.relation),
     summary: `no index on ${keyOf(policy.relation)} (${policy.timeColumn}): each slice finds what expired by a scan`,
-    predictedMs: scanMs(own),
+    predictedMs: scansMs(own, 1),
     per: 'slice',
     ...missingIndex(own, [policy.timeColumn]),
   }
