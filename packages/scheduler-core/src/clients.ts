@@ -7,6 +7,8 @@
  * }
  * ```
  */
+import type { TaskLogger } from './task.js'
+
 export interface ClientTypes {
   http: { read: HttpReader; write: HttpClient }
 }
@@ -15,13 +17,23 @@ export type ClientKind = keyof ClientTypes & string
 export type ReadClient<K extends ClientKind> = ClientTypes[K]['read']
 export type WriteClient<K extends ClientKind> = ClientTypes[K]['write']
 
-/** How the program hands clients to tasks: made at first use, closed at the end of the run. */
+/** How the program hands clients to tasks: made at first use, closed at the end of the task. Absent: not configured. */
 export type ClientFactories = {
-  readonly [K in ClientKind]?: () => Promise<{
-    readonly read: ReadClient<K>
-    readonly write: WriteClient<K>
-    close(): Promise<void>
-  }>
+  readonly [K in ClientKind]?: (request: ClientRequest) => Promise<OpenClient<K>>
+}
+
+export interface OpenClient<K extends ClientKind> {
+  readonly read: ReadClient<K>
+  readonly write: WriteClient<K>
+  close(): Promise<void>
+}
+
+/** Who asks for a client. */
+export interface ClientRequest {
+  readonly task: string
+  /** The run's hard stop: whatever the client is doing ends with it. */
+  readonly signal: AbortSignal
+  readonly logger: TaskLogger
 }
 
 export interface HttpResponse {
@@ -38,11 +50,13 @@ export interface HttpRequest {
   readonly signal?: AbortSignal
 }
 
-/** GET and HEAD alone. */
 export interface HttpReader {
   get(request: HttpRequest): Promise<HttpResponse>
 }
 
 export interface HttpClient extends HttpReader {
   post(request: HttpRequest & { readonly body: string }): Promise<HttpResponse>
+  send(
+    request: HttpRequest & { readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE'; readonly body?: string },
+  ): Promise<HttpResponse>
 }

@@ -51,6 +51,10 @@ export const errorTable = {
   'unknown-task': { exit: 'usage', meaning: 'a task that is not enabled' },
   'task-disabled': { exit: 'taskFailed', meaning: 'a third-party package is absent, broken or clashing' },
   'lost-claim': { exit: 'taskFailed', meaning: 'another process took the task over; nothing more was committed' },
+  'claim-in-use': {
+    exit: 'claimedElsewhere',
+    meaning: 'a claim cannot be taken away while its holder is in a transaction',
+  },
   'timed-out': { exit: 'taskFailed', meaning: "the task's timeout or the run's deadline passed" },
   'context-ended': { exit: 'taskFailed', meaning: 'a task went on using its context after its run had ended' },
   'client-unavailable': {

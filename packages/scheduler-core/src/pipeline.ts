@@ -9,8 +9,9 @@ import { SchedulerError } from './errors.js'
 import { DatabaseClock, systemTimer, type Timer } from './execute/clock.js'
 import { execute, type Execution, type TaskReport } from './execute/execute.js'
 import { RunAborted } from './execute/outcome.js'
+import { safeText } from './execute/safe-text.js'
 import { planRun, type PlanOptions } from './plan.js'
-import type { DisabledTask, Registry } from './registry.js'
+import { parseRequests, type DisabledTask, type Registry } from './registry.js'
 import { exitCodeOf, type RunReport } from './report.js'
 import { migrate, refuseNewer, schemaVersion } from './state/migrate.js'
 import { StateStore } from './state/store.js'
@@ -34,11 +35,15 @@ export interface RunInput {
   /** A logger bound to a task and this run. */
   readonly loggerFor: (fields: { readonly task: string; readonly runId: string }) => TaskLogger
   readonly telemetry?: Telemetry
+  /** Takes secrets out of a text before it is recorded. Default: changes nothing. */
+  readonly scrub?: (text: string) => string
   readonly version: string
   /** Who runs: host and process, for claims. */
   readonly holder: string
   readonly only?: readonly string[]
   readonly force?: boolean
+  /** What a command asks of enabled built-in tasks, by task; {@link runScheduler} then limits itself to them. */
+  readonly requests?: Readonly<Record<string, unknown>>
   /** Claims nothing, migrates nothing, records nothing; actions are listed. Default: false. */
   readonly dryRun?: boolean
   readonly failOn?: Severity
@@ -79,9 +84,12 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
     const clock = new DatabaseClock(state.now, timer)
     const runStartedAt = state.now
     const budgetEndsAt = stops.startedAtMs + input.budgetMs
+    const requests = parseRequests(input.requests ?? {}, input.builtIn)
+    const only = input.requests === undefined ? input.only : Object.keys(requests)
     const planOptions: PlanOptions = {
       runStartedAt,
-      ...(input.only === undefined ? {} : { only: input.only }),
+      requested: Object.keys(requests),
+      ...(only === undefined ? {} : { only }),
       ...(input.force === undefined ? {} : { force: input.force }),
     }
     const execution: Execution = {
@@ -97,6 +105,8 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
       stateSchema: state.schemaVersion === schemaVersion ? store.schema : undefined,
       timer,
       random: input.random ?? Math.random,
+      safe: safeText(input.scrub),
+      requests,
       planOptions,
       budgetRemainingMs: () => (stops.soft.aborted ? 0 : Math.max(0, budgetEndsAt - timer.monotonicMs())),
       graceMs: input.graceMs,
@@ -119,7 +129,7 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
       tasks,
       disabled,
       stoppedBy,
-      exitCode: exitCodeOf({ tasks, disabled, stoppedBy, only: input.only, failOn: input.failOn }),
+      exitCode: exitCodeOf({ tasks, disabled, stoppedBy, only, failOn: input.failOn }),
     }
     if (!dryRun) await recordRun(store, input, report, state, span)
     return report
@@ -192,14 +202,23 @@ function refuseUnknownNames(only: readonly string[] | undefined, known: readonly
 async function readyState(input: RunInput, store: StateStore): Promise<State> {
   const state = await store.readState()
   refuseNewer(state.schemaVersion, store.schema)
-  if (input.dryRun === true) return state
+  if (input.dryRun === true) {
+    if (state.schemaVersion !== undefined && state.schemaVersion !== schemaVersion) {
+      const versions = { found: state.schemaVersion, needed: schemaVersion }
+      input.logger.warn(
+        { event: 'schema-outdated', ...versions },
+        'the next run migrates the scheduler schema; this plan may know nothing of earlier runs',
+      )
+    }
+    return state
+  }
   if (state.schemaVersion !== schemaVersion) {
     const { from, to } = await migrate(input.connections, store.schema)
     input.logger.info({ event: 'schema-migrated', from, to }, 'schema migrated')
     return store.readState()
   }
   if (![...state.tasks.values()].some(({ claim }) => claim?.expired === true)) return state
-  await store.cancelOrphanedStatements()
+  await store.endOrphanedSessions()
   for (const freed of await store.freeExpiredClaims()) {
     input.logger.warn({ event: 'claim-expired', ...freed }, 'a claim expired unreleased and counts as a failure')
   }
@@ -216,6 +235,7 @@ async function recordRun(
   await store.insertRun({
     id: report.runId,
     startedAt: report.startedAt,
+    durationMs: report.durationMs,
     exitCode: report.exitCode,
     version: input.version,
     holder: input.holder,

@@ -17,8 +17,13 @@ export interface DueTask {
   readonly lateByMs: number
   /** Why, in words. */
   readonly reason: string
-  /** Milliseconds that the task has been waiting: the longest overdue go first. */
-  readonly overdueMs: number
+  /**
+   * Milliseconds since it became due or was last claimed, whichever is later: the longest goes first. Not since it became due alone, or a
+   * task that needs many slices for one slot would be first in each of them.
+   */
+  readonly waitingMs: number
+  /** It failed last time, and goes last: a task that hangs keeps the others waiting once. */
+  readonly failing: boolean
 }
 
 export interface NotDueTask {
@@ -43,6 +48,8 @@ export interface PlanOptions {
   readonly only?: readonly string[]
   /** Ignore schedule, window and back-off; never pause or claim. Default: false. */
   readonly force?: boolean
+  /** Tasks that a command asks something of: they run beside their schedule, and finish no slot. */
+  readonly requested?: readonly string[]
   /** Database time at which this run of the scheduler began: an every-run task runs once per run, whoever ran it. */
   readonly runStartedAt: Date
 }
@@ -53,7 +60,13 @@ export function planRun(registry: Registry, state: State, options: PlanOptions):
   const others = decisions.filter((decision) => !decision.due)
   return {
     decisions: [
-      ...due.sort((a, b) => weight(a) - weight(b) || b.overdueMs - a.overdueMs || (a.name < b.name ? -1 : 1)),
+      ...due.sort(
+        (a, b) =>
+          Number(a.failing) - Number(b.failing) ||
+          weight(a) - weight(b) ||
+          b.waitingMs - a.waitingMs ||
+          (a.name < b.name ? -1 : 1),
+      ),
       ...others.sort((a, b) => (a.name < b.name ? -1 : 1)),
     ],
   }
@@ -92,7 +105,12 @@ export function decide(entry: RegisteredTask, state: TaskState | undefined, now:
   }
   const occasion = occasionOf(entry, state, now, options)
   if (!occasion.due) return no(occasion.code, occasion.reason, occasion.nextAt)
-  if (state?.retryAt !== undefined && state.retryAt > now && options.force !== true) {
+  if (
+    state?.retryAt !== undefined &&
+    state.retryAt > now &&
+    options.force !== true &&
+    occasion.reason !== 'requested'
+  ) {
     return no(
       'back-off',
       `${state.consecutiveFailures} failures in a row; next try at ${instant(state.retryAt)}`,
@@ -108,7 +126,8 @@ export function decide(entry: RegisteredTask, state: TaskState | undefined, now:
     scheduledAt: occasion.scheduledAt,
     lateByMs: Math.max(0, now.getTime() - occasion.scheduledAt.getTime()),
     reason: occasion.reason,
-    overdueMs: now.getTime() - occasion.since.getTime(),
+    waitingMs: now.getTime() - Math.max(occasion.since.getTime(), state?.lastClaimedAt?.getTime() ?? 0),
+    failing: (state?.consecutiveFailures ?? 0) > 0,
   }
 }
 
@@ -123,6 +142,8 @@ function occasionOf(
   options: PlanOptions,
 ): TaskOccasion {
   const { schedule } = entry
+  if (options.requested?.includes(entry.name) === true)
+    return { due: true, scheduledAt: now, since: now, reason: 'requested' }
   if (schedule.kind === 'every-run') {
     // Two Jobs for the same minute: whatever was claimed after this run began was claimed for this occasion.
     if (state?.lastClaimedAt !== undefined && state.lastClaimedAt >= options.runStartedAt && options.force !== true) {
@@ -159,12 +180,12 @@ function occasionOf(
 }
 
 /**
- * What to store as finished when a due task's slot is finished; undefined for tasks without slots, and for forced runs beside the
- * schedule, which finish nothing.
+ * What to store as finished when a due task's slot is finished; undefined for tasks without slots, and for forced and requested runs
+ * beside the schedule, which finish nothing.
  */
 export function slotToFinish(decision: DueTask, claimedAt: Date): Date | undefined {
   const { schedule } = decision.entry
-  if (schedule.kind === 'every-run' || decision.reason === 'forced') return undefined
+  if (schedule.kind === 'every-run' || decision.reason === 'forced' || decision.reason === 'requested') return undefined
   return finishedSlot(schedule, decision.scheduledAt, claimedAt)
 }
 

@@ -1,6 +1,6 @@
 /** Stage 2: tasks and their configuration become the registry. Pure; loading packages is the program's part. */
 import { z } from 'zod'
-import { messageOf } from './errors.js'
+import { messageOf, SchedulerError } from './errors.js'
 import { scheduleProblem, type Schedule } from './schedule.js'
 import { apiVersion, type AnyTask, type Requirements } from './task.js'
 
@@ -50,6 +50,34 @@ export function registerTask(task: AnyTask, origin: Origin, settings: TaskSettin
     timeoutMs: settings.timeoutMs ?? task.timeoutMs,
     requires: task.requires(settings.config),
   }
+}
+
+/**
+ * What commands ask of tasks, by task, in the form that each task declares.
+ * @throws SchedulerError `unknown-task` for a task that is not enabled, `usage` for what does not fit
+ */
+export function parseRequests(
+  requests: Readonly<Record<string, unknown>>,
+  { tasks }: Registry,
+): Readonly<Record<string, unknown>> {
+  const parsed: Record<string, unknown> = {}
+  for (const [name, request] of Object.entries(requests)) {
+    const entry = tasks.find((each) => each.name === name)
+    if (entry === undefined) {
+      throw new SchedulerError('unknown-task', `the task '${name}' is not enabled`, {
+        hint: `add it to SCHEDULER_TASKS; enabled: ${tasks.map((each) => each.name).join(', ')}`,
+      })
+    }
+    const schema = entry.task.requestSchema as z.ZodType | undefined
+    if (schema === undefined) throw new SchedulerError('usage', `the task '${name}' takes no requests`)
+    const result = z.safeParse(schema, request)
+    if (!result.success) {
+      const problems = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+      throw new SchedulerError('usage', `what was asked of the task '${name}' does not fit: ${problems.join('; ')}`)
+    }
+    parsed[name] = result.data
+  }
+  return parsed
 }
 
 const namePattern = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/

@@ -72,7 +72,9 @@ export function dueSlot(schedule: Slotted, history: SlotHistory, now: Date): Occ
   const notYet = { due: false, nextAt: firstSlotAfter(schedule, now), reason: 'not-yet' } as const
   if (latest === undefined) return notYet
   const oldest = oldestUnfinishedSlot(schedule, history, now, latest)
-  if (oldest === undefined || oldest > now) return notYet
+  if (oldest === undefined) return notYet
+  // Later than the next slot only where a clock once ran ahead.
+  if (oldest > now) return { ...notYet, nextAt: oldest }
   if (schedule.windowMs === undefined) return { due: true, scheduledAt: oldest, since: oldest }
   const scheduledAt = oldest > latest ? oldest : latest
   if (now.getTime() < scheduledAt.getTime() + schedule.windowMs) return { due: true, scheduledAt, since: scheduledAt }

@@ -15,7 +15,7 @@ import type { Schedule } from './schedule.js'
 export const apiVersion = 1
 
 /** A unit of database upkeep: data plus one function. Keeps no state between runs; what must survive goes into the checkpoint. */
-export interface Task<Schema extends z.ZodObject = z.ZodObject, DB = unknown, Cursor = unknown> {
+export interface Task<Schema extends z.ZodObject = z.ZodObject, DB = unknown, Cursor = unknown, Request = unknown> {
   /** The contract's version that this task was written for: `1`. */
   readonly apiVersion: typeof apiVersion
   /** Unique, kebab-case, at most 40 characters. Names options, rows and metrics: renaming a task starts a new one. */
@@ -32,15 +32,20 @@ export interface Task<Schema extends z.ZodObject = z.ZodObject, DB = unknown, Cu
   readonly configSchema: Schema
   /** The shape of the checkpoint. A stored value that does not fit (an older version's) reads as absent. */
   readonly checkpointSchema?: z.ZodType<Cursor>
+  /**
+   * The shape of what a command may ask of one run beside the schedule: `archive restore`, `statistics recalculate`. Such a run has
+   * claim, fence, gate and record like any other, and finishes no slot. Absent: the task takes no requests.
+   */
+  readonly requestSchema?: z.ZodType<Request>
   /** What the task touches under a given configuration: `tasks`, `doctor` and the documented grants come from it. Pure. */
   requires(config: Readonly<z.output<Schema>>): Requirements
   /** One run. Throws to fail; see {@link TaskResult} for every other outcome. */
-  run(context: TaskContext<z.output<Schema>, DB, Cursor>): Promise<TaskResult>
+  run(context: TaskContext<z.output<Schema>, DB, Cursor, Request>): Promise<TaskResult>
 }
 
 /** A task whose type parameters do not matter: what the registry holds. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- Task is invariant in its parameters, so only `any` admits every task
-export type AnyTask = Task<any, any, any>
+export type AnyTask = Task<any, any, any, any>
 
 /** What a task touches. */
 export interface Requirements {
@@ -54,17 +59,23 @@ export interface Requirements {
 export interface RelationRequirement {
   /** `schema.relation`, or `schema.*`. A relation that does not exist is no missing grant. */
   readonly relation: string
+  /** Of a `schema.*` or pattern: those left out, in the same forms. */
+  readonly except?: readonly string[]
   /** `maintain`: ANALYZE, VACUUM (owner of the relation or of the database; from PostgreSQL 17 also MAINTAIN). `owner`: ownership itself. */
   readonly privileges: readonly ('select' | 'insert' | 'update' | 'delete' | 'maintain' | 'owner')[]
 }
 
 /** Everything that a task may touch. No globals, no environment, no `Date.now()`. */
-export interface TaskContext<Config = unknown, DB = unknown, Cursor = unknown> {
+export interface TaskContext<Config = unknown, DB = unknown, Cursor = unknown, Request = unknown> {
   readonly config: Readonly<Config>
+  /** What a command asked of this run; undefined in every scheduled one. */
+  readonly request: Request | undefined
   /** Reads only, in every mode: each statement is a READ ONLY unit of work of its own, and what is no plain read is refused. */
   readonly db: Kysely<DB>
+  /** The same with other limits, for a read that rightly takes longer. */
+  reader(limits: ReadLimits): Kysely<DB>
   /** Several reads from one REPEATABLE READ, READ ONLY snapshot. Keep it short: it holds back VACUUM while it is open. */
-  snapshot<T>(read: (snapshot: Snapshot<DB>) => Promise<T>): Promise<T>
+  snapshot<T>(read: (snapshot: Snapshot<DB>) => Promise<T>, limits?: ReadLimits): Promise<T>
   /** Schema of the scheduler's own tables, where those of tasks are, too. Undefined in a dry run before they were made: read as empty. */
   readonly stateSchema: string | undefined
   /** Whether {@link client} would give this one: declared by `requires`, and configured. */
@@ -107,10 +118,15 @@ export interface TaskContext<Config = unknown, DB = unknown, Cursor = unknown> {
   readonly dryRun: boolean
 }
 
+export interface ReadLimits {
+  /** Milliseconds for one statement, or for a COPY from its first to its last byte. Default: 15000; never beyond the task's hard stop. */
+  readonly statementTimeoutMs?: number
+}
+
 /** What happened in one run of a task that did not throw. */
 export type TaskResult =
   | { readonly outcome: 'succeeded'; readonly findings?: readonly Finding[] }
-  /** Stopped at a border; the same slot goes on in the next run. `remaining` is the backlog in the task's own unit. */
+  /** Stopped at a border; the same slot goes on in the next run. `remaining` is the backlog in the task's own unit, a whole number. */
   | { readonly outcome: 'partial'; readonly remaining?: number; readonly findings?: readonly Finding[] }
   /** Nothing could or should be done, and why. Finishes the slot. */
   | { readonly outcome: 'skipped'; readonly reason: string; readonly findings?: readonly Finding[] }
@@ -218,7 +234,7 @@ export interface Checkpoint<Cursor> {
 
 /** Numbers that outlive the process: stored in PostgreSQL with the record of the run. */
 export interface TaskMetrics {
-  /** The value now. Names are snake_case and get the task's name as a label. */
+  /** The value now. Names are snake_case and get the task's name as a label. @throws TypeError for a name that is not */
   gauge(name: string, value: number, attributes?: Readonly<Record<string, string>>): void
   /** Adds to a lifetime total. */
   count(name: string, increment: number, attributes?: Readonly<Record<string, string>>): void
@@ -234,8 +250,8 @@ export interface Progress {
 }
 
 /** Types a task; `DB` and the cursor come from the annotation, the options from the schema. */
-export function defineTask<Schema extends z.ZodObject, DB = unknown, Cursor = unknown>(
-  task: Task<Schema, DB, Cursor>,
-): Task<Schema, DB, Cursor> {
+export function defineTask<Schema extends z.ZodObject, DB = unknown, Cursor = unknown, Request = unknown>(
+  task: Task<Schema, DB, Cursor, Request>,
+): Task<Schema, DB, Cursor, Request> {
   return task
 }

@@ -55,6 +55,52 @@ const hourly: Schedule = { kind: 'interval', everyMs: 3_600_000 }
 const nightly: Schedule = { kind: 'cron', expression: '0 2 * * *', timezone: 'UTC', windowMs: 7_200_000 }
 
 describe('planRun', () => {
+  it('lets a task that needs many slices for one slot take turns with the others', () => {
+    const slicing = taskState('retention', {
+      lastSlotAt: new Date('2026-11-20T02:00:00Z'),
+      lastClaimedAt: minutesAgo(1),
+    })
+    const waiting = taskState('vacuum', { lastSlotAt: new Date('2026-11-23T02:00:00Z') })
+    const decisions = plan([entry('retention', nightly, true), entry('vacuum', nightly, true)], [slicing, waiting])
+    // Three slots behind, but it has just had its turn.
+    expect(decisions.map(({ name }) => name)).toEqual(['vacuum', 'retention'])
+  })
+
+  it('runs what failed last time after everything else', () => {
+    const decisions = plan(
+      [entry('hangs', everyRun), entry('vacuum', nightly, true)],
+      [
+        taskState('hangs', { consecutiveFailures: 1, lastClaimedAt: minutesAgo(600) }),
+        taskState('vacuum', { lastSlotAt: new Date('2026-11-23T02:00:00Z'), lastClaimedAt: minutesAgo(5) }),
+      ],
+    )
+    expect(decisions.map(({ name }) => name)).toEqual(['vacuum', 'hangs'])
+  })
+
+  it('tells the true next slot where a clock once ran ahead', () => {
+    const decisions = plan(
+      [entry('cache', hourly)],
+      [taskState('cache', { lastSlotAt: new Date('2026-12-01T00:00:00Z') })],
+    )
+    expect(decisions[0]).toMatchObject({ due: false, nextAt: new Date('2026-12-01T01:00:00Z') })
+  })
+
+  it('runs what a command asks for beside its schedule, but no paused task', () => {
+    const paused = { at: minutesAgo(1), until: undefined, reason: undefined }
+    const options = { requested: ['cache', 'vacuum'], only: ['cache', 'vacuum'] }
+    const decisions = plan(
+      [entry('cache', hourly), entry('vacuum', nightly)],
+      [
+        taskState('cache', { lastSlotAt: now, retryAt: minutesAgo(-30), consecutiveFailures: 3 }),
+        taskState('vacuum', { paused }),
+      ],
+      options,
+    )
+    expect(decisions[0]).toMatchObject({ name: 'cache', due: true, reason: 'requested' })
+    expect(decisions[0]?.due === true && slotToFinish(decisions[0], now)).toBeUndefined()
+    expect(decisions[1]).toMatchObject({ name: 'vacuum', due: false, code: 'paused' })
+  })
+
   it('runs the longest waiting first, and cheap tasks before heavy ones', () => {
     const decisions = plan(
       [entry('vacuum', nightly, true), entry('health', everyRun), entry('cache', hourly)],

@@ -10,6 +10,7 @@ import {
   taskProblems,
   type AnyTask,
   type ClientFactories,
+  type ClientRequest,
   type Connections,
   type PlannedAction,
 } from '@battlescope/scheduler-core'
@@ -113,6 +114,8 @@ class Contract {
   }
 
   async plansNothingUnseeded(): Promise<void> {
+    // Such a task may have something to do whatever it finds; the suite prints its reason.
+    if (this.#options.repeats !== undefined) return
     await this.#onDatabase(this.#options.unseeded ?? (() => Promise.resolve()), async (database) => {
       const { task } = await this.#run(database, { dryRun: true })
       must((task.run?.actions.length ?? 0) === 0, `plans ${list(task.run?.actions)} although there is nothing to do`)
@@ -174,12 +177,12 @@ class Contract {
     await this.#seeded(async (database) => {
       const hardStop = new AbortController()
       const begun: string[] = []
-      const around = watch((unit) => {
+      const watching = this.#watching((unit) => {
         if (hardStop.signal.aborted) begun.push(unit)
         // The state of the scheduler itself is read and written before the task's first own unit.
         else if (unit === 'action') hardStop.abort('stopped by the contract suite')
-      }, this.#task.name)
-      const run = await this.#run(database, { hardStop: hardStop.signal, around, abortGraceMs: 3000 })
+      })
+      const run = await this.#run(database, { hardStop: hardStop.signal, ...watching, abortGraceMs: 3000 })
       must(hardStop.signal.aborted, 'performed no action, so there was nothing to stop')
       must(run.task.run?.abandoned !== true, 'did not end after its signal aborted')
       must(run.task.run?.outcome === 'cancelled', `is '${String(run.task.run?.outcome)}' after its signal aborted`)
@@ -196,10 +199,10 @@ class Contract {
       for (let runs = 1; runs <= most; runs += 1) {
         // An exhausted budget looks to the task as a soft stop does: here it ends with the first action.
         const stop = new AbortController()
-        const around = watch((unit) => {
+        const watching = this.#watching((unit) => {
           if (unit === 'action') stop.abort('SIGTERM')
-        }, this.#task.name)
-        const run = await this.#run(database, { stop: stop.signal, around })
+        })
+        const run = await this.#run(database, { stop: stop.signal, ...watching })
         mustNotFail(run)
         for (const key of keys(run.task.run?.actions)) done.add(key)
         if (run.task.run?.outcome !== 'partial') {
@@ -269,6 +272,11 @@ class Contract {
     }
   }
 
+  #watching(begins: (unit: Unit) => void): Pick<RunOneTaskOptions, 'around' | 'clients'> {
+    const { clients } = this.#options
+    return { around: watch(begins), ...(clients === undefined ? {} : { clients: watchClients(clients, begins) }) }
+  }
+
   #run(database: TestDatabase, change: Partial<RunOneTaskOptions> = {}): Promise<OneTaskRun> {
     return runOneTask({
       task: this.#task,
@@ -310,7 +318,7 @@ type Unit = 'action' | 'read'
  * Tells of every unit of work that the task begins. The scheduler's own units are told apart by the signal: only a task's unit carries
  * the abort signal of its run.
  */
-function watch(begins: (unit: Unit) => void, _task: string): NonNullable<RunOneTaskOptions['around']> {
+function watch(begins: (unit: Unit) => void): NonNullable<RunOneTaskOptions['around']> {
   return (connections) => ({
     reader: (unit) => connections.reader(unit),
     snapshot: (unit, read) => {
@@ -330,6 +338,33 @@ function watch(begins: (unit: Unit) => void, _task: string): NonNullable<RunOneT
     },
   })
 }
+
+/** Tells of every call that a task makes to the writing half of a client. As every client must, it ends with the signal of the run. */
+function watchClients(factories: ClientFactories, begins: (unit: Unit) => void): ClientFactories {
+  const watched = Object.entries(factories as Readonly<Record<string, Open | undefined>>).map(([kind, open]) => [
+    kind,
+    async (request: ClientRequest) => {
+      const client = await open?.(request)
+      const write = new Proxy(client?.write ?? {}, {
+        get: (target, name) => {
+          const member: unknown = Reflect.get(target, name, target)
+          if (typeof member !== 'function') return member
+          return (...args: unknown[]) => {
+            request.signal.throwIfAborted()
+            begins('action')
+            return Reflect.apply(member, target, args) as unknown
+          }
+        },
+      })
+      return { ...client, write, close: () => client?.close() ?? Promise.resolve() }
+    },
+  ])
+  return Object.fromEntries(watched) as ClientFactories
+}
+
+type Open = (
+  request: ClientRequest,
+) => Promise<{ readonly read: object; readonly write: object; close(): Promise<void> }>
 
 function bind(connections: Connections): Connections {
   return {

@@ -79,6 +79,71 @@ function planted(run: (context: Parameters<LootTask['run']>[0], databaseUrl: str
   })
 }
 
+/** A task that changes nothing in the database: it asks a service for what is left, and tells it to take one after another. */
+function ask(run?: (context: Parameters<LootTask['run']>[0]) => ReturnType<LootTask['run']>) {
+  let left: string[] = []
+  const post = async ({ body }: { readonly body: string }) => {
+    left = left.filter((each) => each !== body)
+    return { status: 200, headers: {}, body: '' }
+  }
+  const get = async () => ({ status: 200, headers: {}, body: left.join(' ') })
+  const task: LootTask = {
+    ...take,
+    name: 'ask',
+    requires: () => ({ clients: ['http'] }),
+    run:
+      run ??
+      (async (context) => {
+        const { body } = await (await context.client('http')).get({ url: 'http://loot/', timeoutMs: 1000 })
+        for (const one of body.split(' ').filter((each) => each !== '')) {
+          if (context.budget.exhausted()) return { outcome: 'partial' }
+          await context.act({ kind: 'ask', target: one, via: 'http' }, async (client) => {
+            await client.post({ url: 'http://loot/', timeoutMs: 1000, body: one })
+          })
+        }
+        return { outcome: 'succeeded' }
+      }),
+  }
+  return violations(task, {
+    unseeded: () => {
+      left = []
+      return Promise.resolve()
+    },
+    seed: () => {
+      left = ['a', 'b', 'c']
+      return Promise.resolve()
+    },
+    clients: {
+      http: () =>
+        Promise.resolve({ read: { get }, write: { get, post, send: post as never }, close: () => Promise.resolve() }),
+    },
+  })
+}
+
+describe('the contract suite watches clients, too', { timeout: 120_000 }, () => {
+  it('and finds nothing in a good task', async () => {
+    expect(await ask()).toEqual([])
+  })
+
+  it('and catches a task that claims success with an exhausted budget', async () => {
+    const violated = await ask(async (context) => {
+      const { body } = await (await context.client('http')).get({ url: 'http://loot/', timeoutMs: 1000 })
+      const [first] = body.split(' ').filter((each) => each !== '')
+      for (const one of context.dryRun
+        ? ['a', 'b', 'c'].filter((each) => body.includes(each))
+        : first === undefined
+          ? []
+          : [first]) {
+        await context.act({ kind: 'ask', target: one, via: 'http' }, async (client) => {
+          await client.post({ url: 'http://loot/', timeoutMs: 1000, body: one })
+        })
+      }
+      return { outcome: 'succeeded' }
+    })
+    expect(violated.join('\n')).toContain('with an exhausted budget, but left')
+  })
+})
+
 describe('the contract suite catches', { timeout: 120_000 }, () => {
   it('nothing in a good task', async () => {
     expect(await violations(take)).toEqual([])

@@ -28,7 +28,11 @@ export async function httpClientFactory(): Promise<{
   const get = (request: HttpRequest) => exchange('GET', request, undefined, closing.signal)
   return {
     read: { get },
-    write: { get, post: (request) => exchange('POST', request, request.body, closing.signal) },
+    write: {
+      get,
+      post: (request) => exchange('POST', request, request.body, closing.signal),
+      send: (request) => exchange(request.method, request, request.body, closing.signal),
+    },
     close: async () => {
       closing.abort(new HttpError('http-closed', 'the run of the task ended before the exchange did'))
     },
@@ -36,7 +40,7 @@ export async function httpClientFactory(): Promise<{
 }
 
 async function exchange(
-  method: 'GET' | 'POST',
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
   request: HttpRequest,
   body: string | undefined,
   closing: AbortSignal,

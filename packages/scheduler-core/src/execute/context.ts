@@ -6,10 +6,11 @@ import type { DueTask } from '../plan.js'
 import type { ClaimIdentity } from '../state/claims.js'
 import type { MetricValue } from '../state/records.js'
 import type { StateStore } from '../state/store.js'
-import type { Budget, Checkpoint, Slot, TaskContext, TaskLogger, TaskMetrics } from '../task.js'
+import type { Budget, Checkpoint, ReadLimits, Slot, TaskContext, TaskLogger, TaskMetrics } from '../task.js'
 import type { Clients } from './clients.js'
 import type { DatabaseClock } from './clock.js'
 import type { Gate } from './gate.js'
+import type { SafeText } from './safe-text.js'
 
 /** Milliseconds for one read of a task. */
 const readTimeoutMs = 15_000
@@ -21,6 +22,9 @@ export interface ContextParts {
   readonly store: StateStore
   readonly clients: Clients
   readonly gate: Gate
+  readonly safe: SafeText
+  /** What a command asked of this run. */
+  readonly request: unknown
   readonly logger: TaskLogger
   readonly clock: DatabaseClock
   readonly signal: AbortSignal
@@ -41,21 +45,25 @@ export interface BuiltContext {
 
 export function buildContext(parts: ContextParts): BuiltContext {
   const { connections, signal, check, logger } = parts
-  const unit = () => ({
+  const unit = ({ statementTimeoutMs = readTimeoutMs }: ReadLimits = {}) => ({
     signal,
-    statementTimeoutMs: Math.max(1, Math.ceil(Math.min(readTimeoutMs, parts.remainingMs()))),
+    statementTimeoutMs: Math.max(1, Math.ceil(Math.min(statementTimeoutMs, parts.remainingMs()))),
   })
-  const { metrics, values } = collectMetrics()
-  let reader: Kysely<unknown> | undefined
+  const { metrics, values } = collectMetrics(parts.safe)
   const context: TaskContext = {
     config: parts.decision.entry.config,
+    request: parts.request,
     get db() {
       check()
-      return (reader ??= connections.reader(unit()) as Kysely<unknown>)
+      return connections.reader(unit()) as Kysely<unknown>
     },
-    snapshot: (read) => {
+    reader: (limits) => {
       check()
-      return connections.snapshot(unit(), (session) =>
+      return connections.reader(unit(limits)) as Kysely<unknown>
+    },
+    snapshot: (read, limits) => {
+      check()
+      return connections.snapshot(unit(limits), (session) =>
         read({ db: session.db as Kysely<unknown>, copyTo: (statement) => session.copyTo(statement) }),
       )
     },
@@ -108,11 +116,14 @@ function checkpointOf({ store, decision, identity, check, logger }: ContextParts
   }
 }
 
-function collectMetrics(): { metrics: TaskMetrics; values: readonly MetricValue[] } {
+function collectMetrics(safe: SafeText): { metrics: TaskMetrics; values: readonly MetricValue[] } {
   const byKey = new Map<string, MetricValue>()
   const values: MetricValue[] = []
-  const put = (metric: MetricValue, combine: (before: number) => number) => {
-    if (!Number.isFinite(metric.value)) return
+  const put = (said: MetricValue, combine: (before: number) => number) => {
+    if (!/^[a-z][a-z0-9_]{0,99}$/.test(said.name))
+      throw new TypeError(`a metric's name is snake_case, not '${said.name}'`)
+    if (!Number.isFinite(said.value)) return
+    const metric = { ...said, attributes: attributesOf(said.attributes, safe) }
     const key = JSON.stringify([metric.kind, metric.name, Object.entries(metric.attributes).sort()])
     const before = byKey.get(key)
     const next = before === undefined ? metric : { ...metric, value: combine(before.value) }
@@ -130,6 +141,10 @@ function collectMetrics(): { metrics: TaskMetrics; values: readonly MetricValue[
       },
     },
   }
+}
+
+function attributesOf(said: MetricValue['attributes'], safe: SafeText): MetricValue['attributes'] {
+  return Object.fromEntries(Object.entries(said).map(([name, value]) => [safe.text(name), safe.text(String(value))]))
 }
 
 /** A context that its task went on using after the end of the run. */

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ClientFactories } from '../clients.js'
 import type { Connections } from '../connections.js'
+import { codeOf } from '../errors.js'
 import { decide, type Decision, type DueTask, type NotDueReason, type PlanOptions } from '../plan.js'
 import { recordTaskRun } from '../record.js'
 import type { ClaimIdentity } from '../state/claims.js'
@@ -11,6 +12,7 @@ import type { Telemetry } from '../telemetry.js'
 import type { DatabaseClock, Timer } from './clock.js'
 import { RunAborted } from './outcome.js'
 import { runTask, type TaskEnvironment, type TaskRunResult } from './run-task.js'
+import type { SafeText } from './safe-text.js'
 
 /** Milliseconds of budget below which nothing new is started. */
 const leastBudgetMs = 500
@@ -42,6 +44,9 @@ export interface Execution {
   readonly stateSchema: string | undefined
   readonly timer: Timer
   readonly random: () => number
+  readonly safe: SafeText
+  /** What commands ask of tasks, by task. */
+  readonly requests: Readonly<Record<string, unknown>>
   readonly planOptions: PlanOptions
   readonly budgetRemainingMs: () => number
   /** Milliseconds of grace: part of every claim. */
@@ -65,7 +70,11 @@ export async function execute(execution: Execution, decisions: readonly Decision
 async function executeDue(execution: Execution, planned: DueTask): Promise<TaskReport> {
   if (execution.stop.aborted) return notStarted(planned, 'stopped', 'the run is being stopped')
   if (execution.budgetRemainingMs() < leastBudgetMs) {
-    return notStarted(planned, 'no-budget', 'no budget left in this run; it comes first in the next')
+    return notStarted(
+      planned,
+      'no-budget',
+      'no budget left in this run; in the next it comes before what ran in this one',
+    )
   }
   const { loggerFor, telemetry, dryRun } = execution
   const logger = loggerFor(planned.name)
@@ -85,21 +94,25 @@ async function executeDue(execution: Execution, planned: DueTask): Promise<TaskR
       const abort = new AbortController()
       const stopRenewing = identity === undefined ? () => undefined : keepClaim(execution, decision, identity, abort)
       const environment: TaskEnvironment = { ...execution, logger, graceMs: execution.abortGraceMs }
-      const ended = await runTask(environment, { decision, identity, traceparent: span.traceparent, abort })
+      const ended = await runTask(environment, {
+        decision,
+        identity,
+        traceparent: span.traceparent,
+        request: execution.requests[decision.name],
+        abort,
+      })
       let result = ended
       stopRenewing()
       span.set({ 'scheduler.outcome': result.outcome })
       if (identity !== undefined && !result.lostClaim) {
-        const recorded = await recordTaskRun(execution.store, {
-          decision,
-          identity,
-          result,
-          claimedAt,
-          traceId: span.traceId,
-        }).catch((error: unknown) => {
+        const record = (of: TaskRunResult) =>
+          recordTaskRun(execution.store, { decision, identity, result: of, claimedAt, traceId: span.traceId })
+        const recorded = await record(ended).catch((error: unknown) => {
           // The log is all that is left to tell of it.
           logEnd(logger, ended)
-          throw error
+          if (!isRefusedData(error)) throw error
+          result = unrecordable(ended, error)
+          return record(result)
         })
         if (!recorded)
           result = {
@@ -122,6 +135,24 @@ async function executeDue(execution: Execution, planned: DueTask): Promise<TaskR
       }
     },
   )
+}
+
+/** Data exception, integrity constraint violation: the server is fine, and what the task said is not. */
+function isRefusedData(error: unknown): boolean {
+  return /^2[23]...$/.test(codeOf(error) ?? '')
+}
+
+/** What is left of a run whose record PostgreSQL refuses: one odd value of one task must not end the run of the others. */
+function unrecordable(ended: TaskRunResult, error: unknown): TaskRunResult {
+  return {
+    ...ended,
+    outcome: 'failed',
+    errorCode: 'invalid-result',
+    reason: `the record of this run was refused (${codeOf(error) ?? ''})`,
+    remaining: undefined,
+    findings: [],
+    metrics: [],
+  }
 }
 
 interface Claimed {

@@ -5,13 +5,14 @@
 import type { Kysely } from 'kysely'
 import type { ClientKind } from '../clients.js'
 import type { Connections } from '../connections.js'
-import { codeOf } from '../errors.js'
+import { codeOf, SchedulerError } from '../errors.js'
 import type { ClaimIdentity } from '../state/claims.js'
 import type { ActionRecord } from '../state/records.js'
 import type { StateStore } from '../state/store.js'
 import type { Action, ActionEffect, Direct, Fenced, TaskContext } from '../task.js'
 import type { Clients } from './clients.js'
 import type { Timer } from './clock.js'
+import type { SafeText } from './safe-text.js'
 
 /** An action as `plan` lists it. */
 export interface PlannedAction {
@@ -31,11 +32,11 @@ type AnyAction = Action & { readonly via?: string }
 type AnyPerform = (target: unknown) => Promise<ActionEffect | undefined>
 
 /** The gate of a dry run: lists, and never performs. */
-export function listingGate(check: () => void): Gate {
+export function listingGate(check: () => void, safe: SafeText): Gate {
   const actions: PlannedAction[] = []
   const act = (action: AnyAction): Promise<undefined> => {
     check()
-    actions.push(planned(action))
+    actions.push(planned(action, safe))
     return Promise.resolve(undefined)
   }
   return { actions, act: act }
@@ -46,6 +47,9 @@ export interface PerformingGateOptions {
   readonly store: StateStore
   readonly clients: Clients
   readonly identity: ClaimIdentity
+  /** Whether the task declared that it needs the direct connection. */
+  readonly mayUseDirect: boolean
+  readonly safe: SafeText
   readonly signal: AbortSignal
   readonly timer: Timer
   /** Milliseconds until the hard stop: no statement may outlive it. */
@@ -59,11 +63,20 @@ export function performingGate(options: PerformingGateOptions): Gate {
   const act = async (action: AnyAction, perform: AnyPerform): Promise<ActionEffect | undefined> => {
     options.check()
     options.signal.throwIfAborted()
-    actions.push(planned(action))
     const via = action.via ?? 'transaction'
+    if (via === 'direct' && !options.mayUseDirect) {
+      // The next claimer looks for statements that outlived their process only where they were declared.
+      throw new SchedulerError(
+        'client-unavailable',
+        `task '${options.identity.task}' uses the direct connection without declaring it`,
+        { hint: 'let its requires() return direct: true' },
+      )
+    }
+    const said = planned(action, options.safe)
+    actions.push(said)
     const startedAt = options.timer.monotonicMs()
     const record = (result: ActionRecord['result'], more: Partial<ActionRecord>): ActionRecord => ({
-      ...planned(action),
+      ...said,
       result,
       ...more,
       ...(result === 'started' ? {} : { durationMs: options.timer.monotonicMs() - startedAt }),
@@ -73,7 +86,7 @@ export function performingGate(options: PerformingGateOptions): Gate {
         ? await performInTransaction(options, action, perform, record)
         : await performOutside(options, action, via, perform, record)
     } catch (error) {
-      await recordFailure(options, record('failed', { errorCode: codeOf(error) ?? 'error' }), error)
+      await recordFailure(options, record('failed', { errorCode: options.safe.text(codeOf(error) ?? 'error') }), error)
       throw error
     }
   }
@@ -100,7 +113,7 @@ async function performInTransaction(
       copyFrom: (statement, source) => session.copyFrom(statement, source),
     }
     const effect = await perform(fenced)
-    await store.insertAction(db, identity, record('succeeded', effectOf(effect)))
+    await store.insertAction(db, identity, record('succeeded', effectOf(effect, options.safe)))
     return effect
   })
 }
@@ -128,7 +141,9 @@ async function performOutside(
           return perform(direct)
         })
       : await perform(client)
-  await store.fenced(identity, (db) => store.insertAction(db, identity, record('succeeded', effectOf(effect))))
+  await store.fenced(identity, (db) =>
+    store.insertAction(db, identity, record('succeeded', effectOf(effect, options.safe))),
+  )
   return effect
 }
 
@@ -150,10 +165,18 @@ function unitOf(options: PerformingGateOptions, action: AnyAction) {
   }
 }
 
-function planned(action: AnyAction): PlannedAction {
-  return { kind: action.kind, target: action.target, via: action.via ?? 'transaction', reason: action.reason }
+function planned(action: AnyAction, safe: SafeText): PlannedAction {
+  return {
+    kind: safe.text(action.kind),
+    target: safe.text(action.target),
+    via: action.via ?? 'transaction',
+    reason: action.reason === undefined ? undefined : safe.text(action.reason),
+  }
 }
 
-function effectOf(effect: ActionEffect | undefined): Partial<ActionRecord> {
-  return { rows: effect?.rows, bytes: effect?.bytes, details: effect?.details }
+/** What a task says of its effect is not ours: numbers that are none are left out rather than lose the record. */
+function effectOf(effect: ActionEffect | undefined, safe: SafeText): Partial<ActionRecord> {
+  const { rows, bytes, details } = effect ?? {}
+  const count = (value: number | undefined) => (Number.isSafeInteger(value) ? value : undefined)
+  return { rows: count(rows), bytes: count(bytes), details: details === undefined ? undefined : safe.json(details) }
 }

@@ -1,6 +1,7 @@
 import { classifyFailure, codeOf, messageOf } from '../errors.js'
 import type { Outcome } from '../state/tables.js'
 import type { Finding, TaskResult } from '../task.js'
+import type { SafeText } from './safe-text.js'
 
 /** How a run of a task ended, before it is recorded. */
 export interface RunOutcome {
@@ -22,20 +23,20 @@ export class RunAborted extends Error {
   }
 }
 
-export function outcomeOfResult(result: unknown): RunOutcome {
+export function outcomeOfResult(result: unknown, safe: SafeText): RunOutcome {
   const problem = resultProblem(result)
   if (problem !== undefined) return failure('invalid-result', `the task returned ${problem}`)
   const valid = result as TaskResult
   return {
     outcome: valid.outcome,
-    reason: valid.outcome === 'skipped' ? messageOf(valid.reason) : undefined,
+    reason: valid.outcome === 'skipped' ? safe.text(messageOf(valid.reason)) : undefined,
     errorCode: undefined,
     remaining: valid.outcome === 'partial' ? valid.remaining : undefined,
     findings: (valid.findings ?? []).map(({ key, severity, summary, details }) => ({
-      key: key.slice(0, 200),
+      key: safe.text(key.slice(0, 200)),
       severity,
-      summary: messageOf(summary),
-      ...(details === undefined ? {} : { details }),
+      summary: safe.text(messageOf(summary)),
+      ...(details === undefined ? {} : { details: safe.json(details) ?? {} }),
     })),
     lostClaim: false,
   }
@@ -48,8 +49,11 @@ function resultProblem(result: unknown): string | undefined {
   if (outcome !== 'succeeded' && outcome !== 'partial' && outcome !== 'skipped')
     return `the unknown outcome ${JSON.stringify(outcome) ?? 'undefined'}`
   if (outcome === 'skipped' && typeof reason !== 'string') return 'skipped without a reason'
-  if (remaining !== undefined && !(typeof remaining === 'number' && Number.isFinite(remaining) && remaining >= 0)) {
-    return 'a remaining backlog that is no number'
+  if (
+    remaining !== undefined &&
+    !(typeof remaining === 'number' && Number.isSafeInteger(remaining) && remaining >= 0)
+  ) {
+    return 'a remaining backlog that is no whole number'
   }
   if (!Array.isArray(findings)) return 'findings that are no array'
   for (const finding of findings as unknown[]) {
@@ -67,16 +71,17 @@ function resultProblem(result: unknown): string | undefined {
 }
 
 /** The outcome of a run that threw, or was aborted for `aborted`'s reason. */
-export function outcomeOfError(error: unknown, aborted: unknown): RunOutcome {
+export function outcomeOfError(error: unknown, aborted: unknown, safe: SafeText): RunOutcome {
   const cause = aborted instanceof RunAborted ? aborted : error
-  if (classifyFailure(cause) === 'lost-claim') return { ...failure('lost-claim', messageOf(cause)), lostClaim: true }
+  if (classifyFailure(cause) === 'lost-claim')
+    return { ...failure('lost-claim', safe.text(messageOf(cause))), lostClaim: true }
   if (aborted instanceof RunAborted) {
     return {
       ...failure(aborted.code, aborted.message),
       outcome: aborted.code === 'timed-out' ? 'timed-out' : 'cancelled',
     }
   }
-  return failure(codeOf(error) ?? 'error', messageOf(error))
+  return failure(safe.text(codeOf(error) ?? 'error'), safe.text(messageOf(error)))
 }
 
 function failure(errorCode: string, reason: string): RunOutcome {

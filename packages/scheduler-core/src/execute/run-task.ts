@@ -13,6 +13,7 @@ import { sleep, type DatabaseClock, type Timer } from './clock.js'
 import { buildContext, contextEnded } from './context.js'
 import { listingGate, performingGate, type PlannedAction } from './gate.js'
 import { outcomeOfError, outcomeOfResult, RunAborted, type RunOutcome } from './outcome.js'
+import type { SafeText } from './safe-text.js'
 
 /** Transient errors (a deadlock, a restart of the server) are tried again this often inside one run. */
 const maxAttempts = 3
@@ -36,6 +37,7 @@ export interface TaskEnvironment {
   readonly hardStop: AbortSignal
   /** Milliseconds that a task gets to end after its abort before it is given up. */
   readonly graceMs: number
+  readonly safe: SafeText
   readonly random: () => number
 }
 
@@ -55,6 +57,8 @@ export interface TaskRunInput {
   /** Undefined in a dry run. */
   readonly identity: ClaimIdentity | undefined
   readonly traceparent: string | undefined
+  /** What a command asks of this run. */
+  readonly request: unknown
   /** Aborts this run alone. Its owner aborts it when the claim is lost. */
   readonly abort: AbortController
 }
@@ -80,10 +84,17 @@ export async function runTask(environment: TaskEnvironment, input: TaskRunInput)
   }
 
   try {
+    const actions: PlannedAction[] = []
+    const metrics: MetricValue[] = []
     for (let attempt = 1; ; attempt += 1) {
       const result = await attemptTask(environment, input, budget, () => timeoutMs - elapsedMs())
+      // What an earlier attempt committed has happened, and counts.
+      actions.push(...result.actions)
+      metrics.push(...result.metrics)
       const done = {
         ...result,
+        actions,
+        metrics,
         attempts: attempt,
         durationMs: elapsedMs(),
         peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
@@ -108,11 +119,11 @@ type Attempt = Omit<TaskRunResult, 'attempts' | 'durationMs' | 'peakMemoryBytes'
 
 async function attemptTask(
   environment: TaskEnvironment,
-  { decision, identity, traceparent, abort }: TaskRunInput,
+  { decision, identity, traceparent, request, abort }: TaskRunInput,
   budget: Budget,
   remainingMs: () => number,
 ): Promise<Attempt> {
-  const { connections, store, timer, logger } = environment
+  const { connections, store, timer, logger, safe } = environment
   // Aborted when the task has returned, too: what it left behind unawaited must not hold the fence, or write beside the record.
   const over = new AbortController()
   const signal = AbortSignal.any([abort.signal, over.signal])
@@ -121,11 +132,27 @@ async function attemptTask(
   const check = () => {
     if (over.signal.aborted) throw contextEnded(decision.name)
   }
-  const clients = new Clients(decision.name, decision.entry.requires, environment.clients, identity === undefined)
+  const clients = new Clients(
+    { task: decision.name, signal, logger },
+    decision.entry.requires,
+    environment.clients,
+    identity === undefined,
+  )
   const gate =
     identity === undefined
-      ? listingGate(check)
-      : performingGate({ connections, store, clients, identity, signal, timer, remainingMs, check })
+      ? listingGate(check, safe)
+      : performingGate({
+          connections,
+          store,
+          clients,
+          identity,
+          mayUseDirect: decision.entry.requires.direct === true,
+          safe,
+          signal,
+          timer,
+          remainingMs,
+          check,
+        })
   const { context, metrics } = buildContext({
     decision,
     slot: { id: decision.slotId, scheduledAt: decision.scheduledAt, lateByMs: decision.lateByMs },
@@ -133,6 +160,8 @@ async function attemptTask(
     store,
     clients,
     gate,
+    safe,
+    request,
     logger,
     clock: environment.clock,
     signal,
@@ -145,20 +174,20 @@ async function attemptTask(
   })
   const settled = await settle(async () => decision.entry.task.run(context), environment, abort.signal)
   over.abort(contextEnded(decision.name))
-  await clients.close()
+  await settledWithin(clients.close(), timer, environment.graceMs)
   const rest = { actions: [...gate.actions], metrics: [...metrics] }
   if (settled.kind === 'returned' && !abort.signal.aborted) {
-    return { ...outcomeOfResult(settled.value), ...rest, abandoned: false, retryable: false }
+    return { ...outcomeOfResult(settled.value, safe), ...rest, abandoned: false, retryable: false }
   }
   if (settled.kind === 'returned') {
     // It came to a border although it was being aborted. A claim that went, or a timeout, is still what happened.
-    const outcome = outcomeOfError(undefined, abort.signal.reason)
+    const outcome = outcomeOfError(undefined, abort.signal.reason, safe)
     return { ...outcome, ...rest, abandoned: false, retryable: false }
   }
   const error = settled.kind === 'threw' ? settled.error : undefined
   if (settled.kind === 'threw')
     logger.debug({ event: 'task-error', stack: (error as Error | undefined)?.stack }, 'task threw')
-  const outcome = outcomeOfError(error, abort.signal.reason)
+  const outcome = outcomeOfError(error, abort.signal.reason, safe)
   const retryable = settled.kind === 'threw' && !abort.signal.aborted && classifyFailure(error) === 'transient'
   return { ...outcome, ...rest, abandoned: settled.kind === 'abandoned', retryable }
 }
@@ -167,6 +196,17 @@ type Settled =
   | { readonly kind: 'returned'; readonly value: unknown }
   | { readonly kind: 'threw'; readonly error: unknown }
   | { readonly kind: 'abandoned' }
+
+/** Waits, and then goes on: what hangs here ends with the process. */
+function settledWithin(promise: Promise<unknown>, timer: Timer, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const cancel = timer.after(ms, resolve)
+    void promise.finally(() => {
+      cancel()
+      resolve()
+    })
+  })
+}
 
 /** Waits for the task, and after its abort for the grace period at most. */
 function settle(run: () => Promise<unknown>, environment: TaskEnvironment, signal: AbortSignal): Promise<Settled> {

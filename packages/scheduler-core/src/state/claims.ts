@@ -7,8 +7,9 @@
  * `claim`, because it is renewed while transactions of the run lock the task's row FOR SHARE. A ticket that expired is freed by
  * {@link freeExpiredClaims}, which counts it as a failure in the same statement.
  */
-import { sql, type Kysely } from 'kysely'
+import { sql, type Kysely, type RawBuilder } from 'kysely'
 import { LostClaimError } from '../errors.js'
+import { countedBuckets } from './histogram.js'
 import type { StateDb, TableName } from './tables.js'
 
 /** After the second failure in a row a task waits one cron period, then twice that, up to an hour. The first retry is immediate. */
@@ -52,14 +53,15 @@ export const retryAtAfterFailure = sql`CASE WHEN consecutive_failures + 1 < 2 TH
 /** Takes a task, if nothing about it has changed since the decision. @returns when it was claimed, or undefined. */
 export async function claimTask(db: StateDb, table: TableName, request: ClaimRequest): Promise<Date | undefined> {
   const { rows } = await sql<{ claimed_at: Date }>`
-    WITH claimed AS (
+    WITH over AS (
+      DELETE FROM ${table('pause')} WHERE task = ${request.task} AND until <= now()
+    ), claimed AS (
       UPDATE ${table('task')}
-      SET ticket = ${request.ticket}, revision = revision + 1, last_claimed_at = now(),
-          paused_at = NULL, paused_until = NULL, pause_reason = NULL
+      SET ticket = ${request.ticket}, revision = revision + 1, last_claimed_at = now()
       WHERE name = (
         SELECT name FROM ${table('task')}
         WHERE name = ${request.task} AND revision = ${request.revision} AND ticket IS NULL
-          AND (paused_at IS NULL OR paused_until <= now())
+          AND NOT EXISTS (SELECT 1 FROM ${table('pause')} WHERE task = ${request.task} AND (until IS NULL OR until > now()))
           AND ${request.scheduledAt}::timestamptz <= now()
         FOR UPDATE SKIP LOCKED)
       RETURNING name, last_claimed_at
@@ -89,16 +91,20 @@ export async function freeExpiredClaims(db: StateDb, table: TableName): Promise<
       UPDATE ${table('task')} t
       SET ticket = NULL, revision = revision + 1,
           consecutive_failures = consecutive_failures + 1, consecutive_expiries = consecutive_expiries + 1,
-          retry_at = ${retryAtAfterFailure},
-          paused_at = CASE WHEN third_party AND consecutive_expiries + 1 >= ${expiriesUntilPause} THEN now() ELSE paused_at END,
-          pause_reason = CASE WHEN third_party AND consecutive_expiries + 1 >= ${expiriesUntilPause}
-            THEN ${`its claim expired ${expiriesUntilPause} times in a row: it hangs, or ends the process`} ELSE pause_reason END
+          retry_at = ${retryAtAfterFailure}
       FROM expired e WHERE t.name = e.name
-      RETURNING t.name, t.paused_at IS NOT NULL AS paused
+      RETURNING t.name, t.third_party AND t.consecutive_expiries >= ${expiriesUntilPause} AS paused
+    ), paused AS (
+      INSERT INTO ${table('pause')} (task, reason)
+      SELECT name, ${`its claim expired ${expiriesUntilPause} times in a row: it hangs, or ends the process`} FROM freed WHERE paused
+      ON CONFLICT (task) DO NOTHING
     ), removed AS (
       DELETE FROM ${table('claim')} c USING expired e WHERE c.ticket = e.ticket
     ), counted AS (
-      UPDATE ${table('task_total')} o SET run_count = run_count + 1
+      UPDATE ${table('task_total')} o
+      SET run_count = run_count + 1,
+          duration_ms_sum = duration_ms_sum + (extract(epoch FROM now() - e.claimed_at) * 1000)::bigint,
+          bucket_counts = ${countedBuckets(sql`extract(epoch FROM now() - e.claimed_at)`)}
       FROM expired e WHERE o.task = e.name AND o.outcome = 'failed'
     ), recorded AS (
       INSERT INTO ${table('task_run')} (run_id, task, ticket, slot_id, slot_at, late_by_ms, outcome, reason, error_code,
@@ -112,13 +118,23 @@ export async function freeExpiredClaims(db: StateDb, table: TableName): Promise<
   return rows
 }
 
-/** Asks the server to cancel direct statements that outlived their claim. They are found by their ticket, never by a stored pid. */
-export async function cancelOrphanedStatements(db: StateDb, table: TableName): Promise<number> {
-  const { rows } = await sql<{ cancelled: boolean }>`
-      SELECT pg_catalog.pg_cancel_backend(a.pid) AS cancelled
-      FROM ${table('claim')} c JOIN pg_catalog.pg_stat_activity a ON right(a.application_name, 36) = c.ticket::text
-      WHERE c.expires_at < now() AND c.uses_direct`.execute(db)
+/**
+ * Ends what direct sessions do that outlived their claim: a statement is cancelled, an idle session (its process is frozen, or its
+ * machine gone) is ended. They are found by their ticket, never by a stored pid. One of a role whose sessions ours may not signal is
+ * left alone, and keeps its claim until it ends.
+ */
+export async function endOrphanedSessions(db: StateDb, table: TableName): Promise<number> {
+  const { rows } = await sql`${endSessions(table)} AND c.expires_at < now()`.execute(db)
   return rows.length
+}
+
+function endSessions(table: TableName): RawBuilder<unknown> {
+  return sql`
+    SELECT CASE WHEN a.state = 'idle' THEN pg_catalog.pg_terminate_backend(a.pid) ELSE pg_catalog.pg_cancel_backend(a.pid) END
+    FROM ${table('claim')} c JOIN pg_catalog.pg_stat_activity a ON right(a.application_name, 36) = c.ticket::text
+    WHERE c.uses_direct AND (pg_catalog.pg_has_role(a.usesysid, 'USAGE')
+      OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')
+        AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid AND r.rolsuper))`
 }
 
 /** Renews a claim that has not expired. @returns false when it is lost. */
@@ -139,7 +155,12 @@ export async function lockFence(db: Kysely<unknown>, table: TableName, identity:
   if (rows.length === 0) throw new LostClaimError(identity.task)
 }
 
-export async function releaseTask(db: StateDb, task: string): Promise<{ holder: string; claimedAt: Date } | undefined> {
+/** @throws an error with SQLSTATE 55P03 while a transaction of the holder is open */
+export async function releaseTask(
+  db: StateDb,
+  table: TableName,
+  task: string,
+): Promise<{ holder: string; claimedAt: Date } | undefined> {
   const claim = await db
     .selectFrom('task')
     .innerJoin('claim', 'claim.ticket', 'task.ticket')
@@ -148,6 +169,8 @@ export async function releaseTask(db: StateDb, task: string): Promise<{ holder: 
     .forUpdate('task')
     .executeTakeFirst()
   if (claim === undefined) return undefined
+  // Once the claim is gone nobody would find them.
+  await sql`${endSessions(table)} AND c.ticket = ${claim.ticket}`.execute(db)
   await db
     .updateTable('task')
     .set({ ticket: null, revision: sql<string>`revision + 1` })

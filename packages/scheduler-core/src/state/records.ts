@@ -3,10 +3,8 @@ import { sql } from 'kysely'
 import { LostClaimError } from '../errors.js'
 import type { Finding } from '../task.js'
 import { retryAtAfterFailure, type ClaimIdentity } from './claims.js'
+import { countedBuckets, emptyHistogram } from './histogram.js'
 import type { Outcome, StateDb } from './tables.js'
-
-/** Bounds of the duration histogram, in seconds. A change of them needs a migration that starts the totals anew. */
-export const durationBoundsSeconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60] as const
 
 export interface TaskRunRecord {
   readonly runId: string
@@ -54,6 +52,8 @@ export interface ActionRecord {
 export interface RunRecord {
   readonly id: string
   readonly startedAt: Date
+  /** Milliseconds from the start of the process to this record. */
+  readonly durationMs: number
   readonly exitCode: number
   readonly version: string
   readonly holder: string
@@ -148,16 +148,12 @@ export async function finishTaskRun(db: StateDb, record: TaskRunRecord): Promise
 }
 
 async function addToTotals(db: StateDb, record: TaskRunRecord): Promise<void> {
-  // width_bucket counts bounds at or below the value; Prometheus' `le` is inclusive, hence the difference of one for a value on a bound.
-  const seconds = record.durationMs / 1000
-  const bucket = durationBoundsSeconds.filter((bound) => bound < seconds).length + 1
   await db
     .updateTable('task_total')
     .set({
       run_count: sql<string>`run_count + 1`,
       duration_ms_sum: sql<string>`duration_ms_sum + ${Math.round(record.durationMs)}`,
-      bucket_counts: sql<string[]>`(SELECT array_agg(CASE WHEN i = ${bucket} THEN n + 1 ELSE n END ORDER BY i)
-        FROM unnest(bucket_counts) WITH ORDINALITY AS bucket (n, i))`,
+      bucket_counts: countedBuckets(sql`${record.durationMs / 1000}::float8`),
     })
     .where('task', '=', record.task)
     .where('outcome', '=', record.outcome)
@@ -210,7 +206,7 @@ export async function insertAction(db: StateDb, identity: ClaimIdentity, action:
 
 /** Doing it twice changes nothing. */
 export async function insertRun(db: StateDb, record: RunRecord): Promise<void> {
-  await db
+  const inserted = await db
     .insertInto('run')
     .values({
       id: record.id,
@@ -222,7 +218,22 @@ export async function insertRun(db: StateDb, record: RunRecord): Promise<void> {
       decisions: JSON.stringify(record.decisions),
       trace_id: record.traceId ?? null,
     })
-    .onConflict((conflict) => conflict.column('id').doUpdateSet((e) => ({ exit_code: e.ref('excluded.exit_code') })))
+    .onConflict((conflict) => conflict.column('id').doNothing())
+    .executeTakeFirst()
+  if (inserted.numInsertedOrUpdatedRows !== 1n) return
+  await db
+    .insertInto('run_total')
+    .values({ exit_code: record.exitCode, ...emptyHistogram })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+  await db
+    .updateTable('run_total')
+    .set({
+      run_count: sql<string>`run_count + 1`,
+      duration_ms_sum: sql<string>`duration_ms_sum + ${Math.round(record.durationMs)}`,
+      bucket_counts: countedBuckets(sql`${record.durationMs / 1000}::float8`),
+    })
+    .where('exit_code', '=', record.exitCode)
     .execute()
 }
 

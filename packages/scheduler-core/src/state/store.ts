@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto'
 import { sql, type Kysely } from 'kysely'
 import type { Connections, UnitOfWork } from '../connections.js'
-import { classifyFailure, codeOf, LostClaimError } from '../errors.js'
+import { classifyFailure, codeOf, LostClaimError, SchedulerError } from '../errors.js'
 import {
-  cancelOrphanedStatements,
+  endOrphanedSessions,
   claimPackage,
   claimTask,
   freeExpiredClaims,
@@ -19,7 +19,6 @@ import {
 } from './claims.js'
 import {
   deleteOldHistory,
-  durationBoundsSeconds,
   finishTaskRun,
   insertAction,
   insertRun,
@@ -31,6 +30,7 @@ import {
   type RunRecord,
   type TaskRunRecord,
 } from './records.js'
+import { emptyHistogram } from './histogram.js'
 import { outcomes, tableNames, type Outcome, type StateDb, type TableName } from './tables.js'
 import { selectState, type State } from './task-state.js'
 
@@ -58,18 +58,28 @@ export class StateStore {
     try {
       return await this.#read((db) => selectState(db))
     } catch (error) {
-      if (!isMissingSchema(error)) throw error
-      const now = await this.#read(
-        async (db) => (await sql<{ now: Date }>`SELECT now() AS now`.execute(db)).rows[0]?.now,
-      )
-      return {
-        schemaVersion: undefined,
-        instanceId: undefined,
-        historyPrunedAt: undefined,
-        now: now ?? new Date(0),
-        tasks: new Map(),
-      }
+      const missing = isMissingSchema(error)
+      if (!missing && codeOf(error) !== '42703') throw error
+      // Tables of another version. Its number is what every version can read, and decides whether to migrate or to refuse.
+      return this.#unreadableState()
     }
+  }
+
+  async #unreadableState(): Promise<State> {
+    const nothing = { instanceId: undefined, historyPrunedAt: undefined, tasks: new Map<string, never>() }
+    try {
+      const row = await this.#read((db) =>
+        db
+          .selectFrom('meta')
+          .select(['schema_version', sql<Date>`now()`.as('now')])
+          .executeTakeFirst(),
+      )
+      if (row !== undefined) return { ...nothing, schemaVersion: row.schema_version, now: row.now }
+    } catch (error) {
+      if (!isMissingSchema(error)) throw error
+    }
+    const now = await this.#read(async (db) => (await sql<{ now: Date }>`SELECT now() AS now`.execute(db)).rows[0]?.now)
+    return { ...nothing, schemaVersion: undefined, now: now ?? new Date(0) }
   }
 
   /** Undefined also where nothing has been migrated yet, as in a dry run on a bare database. */
@@ -128,8 +138,7 @@ export class StateStore {
             outcomes.map((outcome) => ({
               task: name,
               outcome,
-              bucket_bounds: [...durationBoundsSeconds],
-              bucket_counts: [...durationBoundsSeconds, Infinity].map(() => '0'),
+              ...emptyHistogram,
             })),
           ),
         )
@@ -146,9 +155,9 @@ export class StateStore {
     return this.#write((db) => freeExpiredClaims(db, this.#table))
   }
 
-  /** Asks the server to cancel direct statements that outlived their claim. */
-  async cancelOrphanedStatements(): Promise<number> {
-    return this.#write((db) => cancelOrphanedStatements(db, this.#table))
+  /** Ends what direct sessions do that outlived their claim. @returns how many were found that we may end */
+  async endOrphanedSessions(): Promise<number> {
+    return this.#write((db) => endOrphanedSessions(db, this.#table))
   }
 
   /** Takes a task, if nothing about it has changed since the decision. @returns when it was claimed, or undefined. */
@@ -269,37 +278,57 @@ export class StateStore {
     return this.#write((db) => deleteOldHistory(db, retention, batchSize))
   }
 
-  /** @returns false when there is no such task. */
-  async pause(task: string, until: Date | undefined, reason: string): Promise<boolean> {
-    return this.#changeTask(task, { paused_at: sql<Date>`now()`, paused_until: until ?? null, pause_reason: reason })
-  }
-
-  /** Also forgets failures and back-off: whoever resumes a task wants to see it run. */
-  async resume(task: string): Promise<boolean> {
-    return this.#changeTask(task, {
-      paused_at: null,
-      paused_until: null,
-      pause_reason: null,
-      retry_at: null,
-      consecutive_failures: 0,
-      consecutive_expiries: 0,
+  /** Takes effect at the next claim, whatever the task is doing now. A pause that is there is replaced. */
+  async pause(task: string, until: Date | undefined, reason: string): Promise<void> {
+    await this.#write(async (db) => {
+      await db
+        .insertInto('pause')
+        .values({ task, until: until ?? null, reason })
+        .onConflict((conflict) =>
+          conflict.column('task').doUpdateSet((e) => ({
+            paused_at: sql<Date>`now()`,
+            until: e.ref('excluded.until'),
+            reason: e.ref('excluded.reason'),
+          })),
+        )
+        .execute()
     })
   }
 
-  /** Takes the ticket away from whoever holds it. @returns the claim that was ended, or undefined when there was none. */
-  async release(task: string): Promise<{ holder: string; claimedAt: Date } | undefined> {
-    return this.#write((db) => releaseTask(db, task))
-  }
-
-  async #changeTask(task: string, change: object): Promise<boolean> {
-    return this.#write(async (db) => {
-      const result = await db
+  /** Also forgets failures and back-off, unless the task is running: whoever resumes a task wants to see it run. */
+  async resume(task: string): Promise<void> {
+    await this.#write(async (db) => {
+      await db.deleteFrom('pause').where('task', '=', task).execute()
+      const row = await db.selectFrom('task').select('name').where('name', '=', task).forUpdate().skipLocked().execute()
+      if (row.length === 0) return
+      await db
         .updateTable('task')
-        .set({ ...change, revision: sql<string>`revision + 1` })
+        .set({
+          retry_at: null,
+          consecutive_failures: 0,
+          consecutive_expiries: 0,
+          revision: sql<string>`revision + 1`,
+        })
         .where('name', '=', task)
-        .executeTakeFirst()
-      return result.numUpdatedRows > 0n
+        .execute()
     })
+  }
+
+  /**
+   * Takes the ticket away from whoever holds it, and ends the direct sessions that carry it.
+   * @returns the claim that was ended, or undefined when there was none.
+   * @throws SchedulerError `claim-in-use` while a transaction of the holder is open
+   */
+  async release(task: string): Promise<{ holder: string; claimedAt: Date } | undefined> {
+    try {
+      return await this.#write((db) => releaseTask(db, this.#table, task))
+    } catch (error) {
+      if (codeOf(error) !== '55P03') throw error
+      throw new SchedulerError('claim-in-use', `a transaction of the run that holds '${task}' is open`, {
+        hint: "try again: it ends by itself, with the task's timeout at the latest",
+        cause: error,
+      })
+    }
   }
 
   // ── units of work ──────────────────────────────────────────────────────────────────────────────────────────────

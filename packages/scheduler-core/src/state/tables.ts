@@ -39,9 +39,12 @@ export interface StateDatabase {
     consecutive_failures: Generated<number>
     consecutive_expiries: Generated<number>
     retry_at: NullableTimestamp
-    paused_at: NullableTimestamp
-    paused_until: NullableTimestamp
-    pause_reason: string | null
+  }
+  pause: {
+    task: string
+    paused_at: ColumnType<Date, Date | undefined, Date>
+    until: NullableTimestamp
+    reason: string | null
   }
   claim: {
     ticket: string
@@ -110,6 +113,14 @@ export interface StateDatabase {
     outcome: Outcome
     run_count: Generated<string>
     duration_ms_sum: Generated<string>
+    bucket_bounds: number[]
+    bucket_counts: string[]
+    created_at: Generated<Date>
+  }
+  run_total: {
+    exit_code: number
+    run_count: ColumnType<string, number | string | undefined, number | string>
+    duration_ms_sum: ColumnType<string, number | string | undefined, number | string>
     bucket_bounds: number[]
     bucket_counts: string[]
     created_at: Generated<Date>

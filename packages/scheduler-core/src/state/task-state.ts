@@ -42,6 +42,7 @@ export async function selectState(db: StateDb): Promise<State> {
     .selectFrom('meta')
     .leftJoin('task', (join) => join.on(sql<SqlBool>`true`))
     .leftJoin('claim', 'claim.ticket', 'task.ticket')
+    .leftJoin('pause', 'pause.task', 'task.name')
     .select([
       sql<Date>`now()`.as('now'),
       'meta.schema_version',
@@ -54,9 +55,9 @@ export async function selectState(db: StateDb): Promise<State> {
       'task.last_claimed_at',
       'task.consecutive_failures',
       'task.retry_at',
-      'task.paused_at',
-      'task.paused_until',
-      'task.pause_reason',
+      'pause.paused_at',
+      'pause.until as paused_until',
+      'pause.reason as pause_reason',
       'claim.ticket',
       'claim.run_id',
       'claim.slot_id',
