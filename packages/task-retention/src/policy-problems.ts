@@ -132,7 +132,7 @@ function cycleProblems(policies: readonly ConfiguredPolicy[]): PolicyProblem[] {
       : [
           {
             path: [index],
-            message: `an order in which policies can run: '${policy.name}' would have to run before itself`,
+            message: `an order in which policies can run: '${policy.name}' waits for itself, or for policies that do`,
           },
         ],
   )
