@@ -12,10 +12,10 @@ export type Answer =
  * - `not-offered`: this version of the service has no such endpoint.
  * - `no-answer`: nobody knows whether it works.
  * - `refused`: it does not, and a human should know.
+ * - `stopped`: the run is to end before the service is asked again.
  */
-export type Verdict = 'accepted' | 'running' | 'not-offered' | 'no-answer' | 'refused'
-
-export const verdicts: readonly Verdict[] = ['accepted', 'running', 'not-offered', 'no-answer', 'refused']
+export const verdicts = ['accepted', 'running', 'not-offered', 'no-answer', 'refused', 'stopped'] as const
+export type Verdict = (typeof verdicts)[number]
 
 export interface Judgement {
   readonly verdict: Verdict
@@ -67,7 +67,10 @@ function judgeStatus(status: number): Judgement {
       return judgement('refused', 'the token may not trigger clustering; see cluster.token')
   }
   if (status >= 300 && status < 400) {
-    return judgement('refused', 'redirects are not followed, the token would go along; put the last address into cluster.url')
+    return judgement(
+      'refused',
+      'redirects are not followed, the token would go along; put the last address into cluster.url',
+    )
   }
   if (status >= 500) return judgement('refused', 'it failed; its log says why')
   return judgement('refused', 'it does not understand the request; the README of this task has the contract')

@@ -56,7 +56,9 @@ export const clusterConfig = z
       .min(1)
       .max(1000)
       .default(3)
-      .describe('Slots in a row in which the late killmails become neither fewer nor younger, before that is reported.'),
+      .describe(
+        'Slots in a row in which the late killmails become neither fewer nor younger, before that is reported.',
+      ),
     url: serviceUrl
       .optional()
       .describe('http: where to POST. Required with trigger http.')

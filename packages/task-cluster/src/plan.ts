@@ -127,9 +127,9 @@ export interface Ended {
 
 export function resultOf(ended: Ended, config: ClusterConfig): TaskResult {
   const findings = [...answerFindings(ended), ...levelFindings(ended, config)]
-  return ended.plan.kind === 'measured'
-    ? { outcome: 'skipped', reason: ended.plan.reason, findings }
-    : { outcome: 'succeeded', findings }
+  if (ended.plan.kind === 'measured') return { outcome: 'skipped', reason: ended.plan.reason, findings }
+  if (ended.judgement?.verdict === 'stopped') return { outcome: 'partial', remaining: ended.backlog.waiting, findings }
+  return { outcome: 'succeeded', findings }
 }
 
 function answerFindings({ judgement }: Ended): readonly Finding[] {

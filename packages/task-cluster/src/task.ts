@@ -13,7 +13,14 @@ import {
   type Cursor,
   type Occasion,
 } from './plan.js'
-import { selectBacklog, selectColumns, selectOpenJob, type Backlog, type ClusterTables, type OpenJob } from './queries.js'
+import {
+  selectBacklog,
+  selectColumns,
+  selectOpenJob,
+  type Backlog,
+  type ClusterTables,
+  type OpenJob,
+} from './queries.js'
 import { NotTriggered, trigger, type ClusterContext } from './triggers.js'
 
 /** Tells the clustering service that there is work, when there is some, and watches whether it keeps up. */

@@ -11,6 +11,7 @@ export type ClusterContext = TaskContext<ClusterConfig, ClusterTables, Cursor>
 type Trigger = Extract<ClusterPlan, { kind: 'trigger' }>
 
 const accepted: Judgement = { verdict: 'accepted', retryable: false, code: 'accepted', summary: 'accepted' }
+const stopped: Judgement = { verdict: 'stopped', retryable: false, code: 'stopped', summary: 'the run is to end' }
 
 /** Milliseconds after which a pause looks whether the run is to end. */
 const pauseSliceMs = 250
@@ -75,7 +76,7 @@ async function ask(context: ClusterContext, client: HttpClient, payload: string)
     if (pauseMs === undefined) return { judgement, attempts }
     logger.debug({ event: 'trigger-retry', code: judgement.code, attempts, pauseMs }, 'trigger is tried again')
     await pause(context, pauseMs)
-    if (budget.exhausted()) return { judgement, attempts }
+    if (budget.exhausted()) return { judgement: stopped, attempts }
   }
 }
 
