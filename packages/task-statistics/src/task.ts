@@ -1,34 +1,147 @@
-import { defineTask, type Task } from '@battlescope/scheduler-core'
+import { defineTask, type Finding, type Task, type TaskResult } from '@battlescope/scheduler-core'
+import { matchesRelation, parseRelationPattern } from '@battlescope/database'
+import { z } from 'zod'
 import { statisticsConfig } from './config.js'
-import { planStatistics } from './plan.js'
-import { countExpired, deleteExpired, relation, selectRelationExists, type StatisticsTables } from './queries.js'
+import { dayOf, formatRange } from './days.js'
+import { emptyCursor, planStatistics, type Cursor, type Facts, type StatisticsPlan } from './plan.js'
+import { deleteNotes, insertSizes, selectDensity, selectNotes, selectSources, selectUnmeasured } from './queries.js'
+import { performRequest } from './perform-request.js'
+import { requestSchema } from './request.js'
+import { rollupNames, sourceNames } from './rollups.js'
+import { countSlice, SliceTooLarge, type Context, type Counter, type Request } from './slices.js'
+import { existingSources, selectTriggers } from './triggers.js'
 
-type Statistics = Task<typeof statisticsConfig, StatisticsTables>
+/** Halving twenty times makes any slice a day. */
+const mostHalvings = 20
 
-/** Read → plan → act, one action after another. */
-export const statistics: Statistics = defineTask({
+const cursorSchema: z.ZodType<Cursor> = z.object({
+  counted: z.array(z.enum(rollupNames)),
+  sweep: z
+    .object({
+      startedAt: z.string(),
+      before: z.string(),
+      full: z.boolean(),
+      rollups: z.array(z.enum(rollupNames)),
+      triggers: z.string().nullable(),
+    })
+    .nullable(),
+  sweptAt: z.string().nullable(),
+  exactSince: z.string().nullable(),
+  halvings: z.number().int().min(0).max(mostHalvings),
+})
+
+/** Keeps rollups of killmails and battles per day, and the growth of tables. */
+export const statistics: Task<typeof statisticsConfig, unknown, Cursor, Request> = defineTask({
   apiVersion: 1,
   name: 'statistics',
-  description: 'deletes rows of statistics that expired',
-  schedule: { kind: 'interval', everyMs: 3_600_000 },
-  timeoutMs: 30_000,
+  description: 'keeps statistics of killmails, battles and table growth per day',
+  schedule: { kind: 'interval', everyMs: 1_800_000 },
+  timeoutMs: 40_000,
+  heavy: true,
   configSchema: statisticsConfig,
-  requires: () => ({ relations: [{ relation, privileges: ['select', 'delete'] }] }),
-
-  async run(context) {
-    const { config, db } = context
-    if (!(await selectRelationExists(db))) return { outcome: 'skipped', reason: `there is no relation ${relation}` }
-
-    const horizon = new Date(context.clock.now().getTime() - config.grace)
-    const { batches } = planStatistics({ expiredRows: await countExpired(db, horizon), batchSize: config.batchSize })
-
-    for (const [index, rows] of batches.entries()) {
-      if (context.budget.exhausted()) return { outcome: 'partial', remaining: batches.length - index }
-      context.progress({ done: index, total: batches.length, unit: 'batches' })
-      await context.act({ kind: 'delete-rows', target: relation, reason: `${rows} rows expired` }, async (fenced) => ({
-        rows: await deleteExpired(fenced.db, horizon, rows),
-      }))
-    }
-    return { outcome: 'succeeded' }
+  checkpointSchema: cursorSchema,
+  requestSchema,
+  requires: ({ rollups }) => ({
+    relations: rollups.length === 0 ? [] : sourceNames.map((name) => ({ relation: `public.${name}`, privileges: ['select'] })),
+  }),
+  run: async (context) => {
+    const cursor = (await context.checkpoint.load()) ?? emptyCursor
+    const { facts, obsoleteNotes } = await readFacts(context)
+    const counter: Counter = { context, facts, schema: context.stateSchema }
+    if (context.request !== undefined) return performRequest(counter, context.request, cursor)
+    const sizes = await measureSizes(context)
+    const plan = planStatistics(facts, context.config, cursor)
+    if (obsoleteNotes > 0 && facts.noted.length === 0) await forgetObsoleteNotes(context, obsoleteNotes)
+    const findings = [...plan.findings, ...sizes.findings]
+    context.metrics.gauge('days_noted', facts.noted.length)
+    if (plan.nothingToCount && sizes.measured === 0)
+      return { outcome: 'skipped', reason: 'none of the relations exists', findings }
+    return countAll(counter, plan, cursor, findings)
   },
 })
+
+async function readFacts(context: Context): Promise<{ readonly facts: Facts; readonly obsoleteNotes: number }> {
+  const { db, stateSchema } = context
+  const sources = await selectSources(db)
+  const events = sources.killmail_events
+  const density = events.present ? await selectDensity(db, events.sizeBytes) : []
+  const notes =
+    stateSchema === undefined
+      ? { days: [], obsolete: 0 }
+      : await selectNotes(db, stateSchema, sources.battles.present)
+  const triggers =
+    stateSchema === undefined ? undefined : await selectTriggers(db, stateSchema, existingSources(sources))
+  return {
+    facts: { now: context.clock.now(), sources, density, noted: notes.days, triggers },
+    obsoleteNotes: notes.obsolete,
+  }
+}
+
+/** One slice after another, as long as the budget lasts. */
+async function countAll(
+  counter: Counter,
+  plan: StatisticsPlan,
+  before: Cursor,
+  findings: readonly Finding[],
+): Promise<TaskResult> {
+  const { context } = counter
+  let halvings = plan.cursor.halvings
+  let saved = before
+  let rows = 0
+  for (const [index, slice] of plan.slices.entries()) {
+    const remaining = plan.slices.length - index
+    if (context.budget.exhausted()) return { outcome: 'partial', remaining, findings }
+    context.progress({ done: index, total: plan.slices.length, unit: 'slices', current: formatRange(slice.range) })
+    try {
+      const cursorAfter = slice.cursorAfter && { ...slice.cursorAfter, halvings: Math.max(slice.cursorAfter.halvings, halvings) }
+      const counted = await countSlice(counter, { ...slice, cursorAfter })
+      rows += counted.rows
+      saved = cursorAfter ?? saved
+      if (counted.slow) halvings = Math.min(plan.cursor.halvings + 1, mostHalvings)
+    } catch (error) {
+      if (!(error instanceof SliceTooLarge)) throw error
+      context.logger.info({ event: 'slice-too-large', days: formatRange(slice.range) }, 'smaller slices from now on')
+      halvings = Math.min(plan.cursor.halvings + 1, mostHalvings)
+      await context.checkpoint.save({ ...(saved === before ? plan.cursor : saved), halvings })
+      return { outcome: 'partial', remaining, findings }
+    }
+  }
+  const last = { ...(saved === before ? plan.cursor : saved), halvings }
+  if (JSON.stringify(last) !== JSON.stringify(saved)) await context.checkpoint.save(last)
+  context.metrics.count('rows_corrected', rows)
+  return { outcome: 'succeeded', findings }
+}
+
+/** Once a day per relation, by the first run that sees it. */
+async function measureSizes(context: Context): Promise<{ readonly measured: number; readonly findings: readonly Finding[] }> {
+  const { config, db, stateSchema } = context
+  const patterns = config.growthRelations.map(parseRelationPattern)
+  const today = dayOf(context.clock.now())
+  const unmeasured = (await selectUnmeasured(db, stateSchema, today)).filter((relation) =>
+    patterns.some((pattern) => matchesRelation(pattern, relation)),
+  )
+  if (unmeasured.length === 0) return { measured: 0, findings: [] }
+  const reason = `sizes of ${unmeasured.length} relations on ${today}`
+  try {
+    await context.act(
+      { kind: 'measure-sizes', target: `${stateSchema ?? 'scheduler'}.statistics_table_growth`, reason },
+      async (fenced) => ({
+        rows: await insertSizes(fenced.db, stateSchema ?? '', today, unmeasured.map(({ oid }) => oid)),
+      }),
+    )
+  } catch (error) {
+    // Asking for a size takes ACCESS SHARE, and waits behind ACCESS EXCLUSIVE. The next slot asks again.
+    if ((error as { code?: string }).code !== '55P03') throw error
+    const summary = 'sizes were not measured: a relation is locked by another session'
+    return { measured: 0, findings: [{ key: 'sizes-not-measured', severity: 'info', summary }] }
+  }
+  return { measured: unmeasured.length, findings: [] }
+}
+
+async function forgetObsoleteNotes(context: Context, notes: number): Promise<void> {
+  const schema = context.stateSchema ?? 'scheduler'
+  await context.act(
+    { kind: 'delete-notes', target: `${schema}.changed_days`, reason: `${notes} notes of battles that are gone` },
+    async (fenced) => ({ rows: await deleteNotes(fenced.db, schema, true, { from: '0001-01-01', to: '0001-01-01' }) }),
+  )
+}

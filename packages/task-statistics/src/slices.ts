@@ -1,0 +1,168 @@
+/** Counts a slice of days: compares where the plan says so, and makes the rollups equal in one fenced transaction. */
+import { formatDuration, type Fenced, type TaskContext } from '@battlescope/scheduler-core'
+import type { z } from 'zod'
+import type { StatisticsConfig } from './config.js'
+import { addDays, formatRange, type DayRange } from './days.js'
+import {
+  countingOf,
+  countRows,
+  describeDifferences,
+  differingRanges,
+  type Cursor,
+  type Facts,
+  type Slice,
+} from './plan.js'
+import { deleteNotes } from './queries.js'
+import { insertRows, replaceRows, selectDifferences, selectHasRows, type Difference } from './recount.js'
+import type { requestSchema } from './request.js'
+import type { Rollup, RollupName } from './rollups.js'
+
+export type Request = z.output<typeof requestSchema>
+export type Context = TaskContext<StatisticsConfig, unknown, Cursor, Request>
+
+/** Milliseconds that one slice should take at most; one that took longer makes the next ones smaller. */
+const sliceLimitMs = 4000
+/** Milliseconds for one of its statements; a single day, which cannot be cut, may take until the hard stop. */
+const statementLimitMs = 5000
+
+export interface RollupDifferences {
+  readonly rollup: RollupName
+  readonly differences: readonly Difference[]
+}
+
+/** What a run knows of the database while it counts. */
+export interface Counter {
+  readonly context: Context
+  readonly facts: Facts
+  /** Undefined in a dry run before the scheduler's tables were made: nothing is counted yet. */
+  readonly schema: string | undefined
+}
+
+export interface Counted {
+  /** Days that were written, and rows in them. */
+  readonly days: number
+  readonly rows: number
+  /** It took so long that the next ones should be smaller. */
+  readonly slow: boolean
+}
+
+/** @throws SliceTooLarge when a statement was cancelled for taking too long */
+export async function countSlice(counter: Counter, slice: Slice): Promise<Counted> {
+  const { context } = counter
+  const startedAt = context.clock.monotonicMs()
+  try {
+    const { days, rows } = slice.compare ? await compareAndWrite(counter, slice) : await write(counter, slice)
+    const slow = context.clock.monotonicMs() - startedAt > sliceLimitMs && isDivisible(slice.range)
+    return { days, rows, slow }
+  } catch (error) {
+    if ((error as { code?: string }).code !== '57014' || context.signal.aborted || !isDivisible(slice.range)) throw error
+    throw new SliceTooLarge(slice.range, error)
+  }
+}
+
+/** Not an error of the run: the next one takes smaller slices. */
+export class SliceTooLarge extends Error {
+  override readonly name = 'SliceTooLarge'
+  readonly code = 'slice-too-large'
+  constructor(range: DayRange, cause: unknown) {
+    super(`${formatRange(range)} did not fit ${formatDuration(statementLimitMs)}`, { cause })
+  }
+}
+
+async function write(counter: Counter, { range, rollups, reason, cursorAfter }: Slice) {
+  const rows = await writeRange(counter, range, rollups, reason, cursorAfter)
+  return { days: 1, rows }
+}
+
+/** A day that is as it should be is not written, and no action: a second run with nothing new does nothing. */
+async function compareAndWrite(counter: Counter, slice: Slice) {
+  const found = await findDifferences(counter, slice.range, slice.rollups)
+  const ranges = differingRanges(found.flatMap(({ differences }) => differences))
+  let rows = 0
+  for (const range of ranges) {
+    const inside = found.map((each) => ({
+      ...each,
+      differences: each.differences.filter(({ day }) => day >= range.from && day < range.to),
+    }))
+    const rollups = slice.rollups.filter(({ name }) =>
+      inside.some(({ rollup, differences }) => rollup === name && differences.length > 0),
+    )
+    rows += await writeRange(counter, range, rollups, `${slice.reason}: ${describeDifferences(inside)} differ`, undefined)
+  }
+  if (slice.cursorAfter !== undefined) await counter.context.checkpoint.save(slice.cursorAfter)
+  return { days: ranges.length, rows }
+}
+
+/** Reads alone. Before the scheduler's tables were made there is nothing to compare with. */
+export async function findDifferences(
+  { context, facts, schema }: Counter,
+  range: DayRange,
+  rollups: readonly Rollup[],
+): Promise<readonly RollupDifferences[]> {
+  if (schema === undefined) return []
+  const found: RollupDifferences[] = []
+  const db = context.reader(isDivisible(range) ? { statementTimeoutMs: statementLimitMs } : {})
+  for (const rollup of rollups) {
+    const counting = countingOf(facts, context.config, schema, rollup, range)
+    found.push({ rollup: rollup.name, differences: await selectDifferences(db, rollup, range, counting) })
+  }
+  return found
+}
+
+async function writeRange(
+  counter: Counter,
+  range: DayRange,
+  rollups: readonly Rollup[],
+  reason: string,
+  cursorAfter: Cursor | undefined,
+): Promise<number> {
+  const effect = await counter.context.act(countAction(range, reason), async (fenced) => {
+    const found = await countWithin(counter, fenced, range, rollups)
+    if (cursorAfter !== undefined) await fenced.saveCheckpoint(cursorAfter)
+    const rows = found.reduce((sum, { differences }) => sum + countRows(differences), 0)
+    return { rows, details: Object.fromEntries(found.map((each) => [each.rollup, countRows(each.differences)])) }
+  })
+  return effect?.rows ?? 0
+}
+
+export function countAction(range: DayRange, reason: string) {
+  return {
+    kind: 'count-days',
+    target: formatRange(range),
+    reason,
+    ...(isDivisible(range) ? { statementTimeoutMs: statementLimitMs } : {}),
+  }
+}
+
+/**
+ * Inside a transaction. Notes go first: READ COMMITTED gives every statement a snapshot of its own, so what is counted afterwards includes
+ * all that the deleted notes told of.
+ */
+export async function countWithin(
+  { context, facts, schema }: Counter,
+  fenced: Fenced<unknown, Cursor>,
+  range: DayRange,
+  rollups: readonly Rollup[],
+): Promise<readonly RollupDifferences[]> {
+  if (schema === undefined) return []
+  const { db } = fenced
+  await deleteNotes(db, schema, facts.sources.battles.present, range)
+  const found: RollupDifferences[] = []
+  for (const rollup of rollups) {
+    const counting = countingOf(facts, context.config, schema, rollup, range)
+    found.push({ rollup: rollup.name, differences: await makeEqual(db, rollup, range, counting) })
+  }
+  return found
+}
+
+/** Nobody else writes the rollups while we hold the fence, so days without rows stay without until we insert. */
+async function makeEqual(...[db, rollup, range, counting]: Parameters<typeof replaceRows>) {
+  return (await selectHasRows(db, rollup, range, counting.schema))
+    ? replaceRows(db, rollup, range, counting)
+    : insertRows(db, rollup, range, counting)
+}
+
+function isDivisible({ from, to }: DayRange): boolean {
+  return addDays(from, 1) < to
+}
+
