@@ -4,7 +4,10 @@
  */
 import type { Store, StoreReader } from '@battlescope/cold-storage'
 import { z } from 'zod'
+import type { BatchWithObjects } from './catalog/batches.js'
+import { isVerified, type ArchiveObject } from './catalog/objects.js'
 import { manifestName } from './object-names.js'
+import type { RecordedOwner } from './owner.js'
 
 /** Raised when a reader of the older form could misunderstand the newer one. */
 export const manifestVersion = 1
@@ -74,6 +77,52 @@ export class ManifestError extends Error {
   readonly code = 'manifest-invalid'
   readonly hint =
     'a newer version of the scheduler may have written it; else restore the object from a backup of the store'
+}
+
+export interface ManifestParts {
+  readonly batch: Pick<
+    BatchWithObjects,
+    'id' | 'policy' | 'relation' | 'month' | 'horizon' | 'slotId' | 'firstAt' | 'lastAt' | 'verifiedAt' | 'deletedAt'
+  >
+  readonly objects: readonly ArchiveObject[]
+  readonly owner: RecordedOwner
+}
+
+export function manifestOf({ batch, objects, owner }: ManifestParts): Manifest {
+  const { systemIdentifier, host, database } = owner.identity
+  const never = new Date(0)
+  return {
+    manifestVersion,
+    batchId: batch.id,
+    policy: batch.policy,
+    relation: batch.relation,
+    month: batch.month,
+    horizon: batch.horizon,
+    slotId: batch.slotId,
+    state: batch.deletedAt === undefined ? 'verified' : 'deleted',
+    firstAt: batch.firstAt ?? never,
+    lastAt: batch.lastAt ?? never,
+    verifiedAt: batch.verifiedAt ?? never,
+    ...(batch.deletedAt === undefined ? {} : { deletedAt: batch.deletedAt }),
+    database: { systemIdentifier, host, name: database },
+    owner: { ownerId: owner.ownerId, generation: owner.generation },
+    objects: objects.map((object) => ({
+      relation: object.relation,
+      part: object.part,
+      name: object.name,
+      rowCount: object.rowCount,
+      sizeBytes: object.sizeBytes,
+      sha256: object.sha256,
+      columns: [...object.columns],
+      firstKey: object.firstKey,
+      lastKey: object.lastKey,
+    })),
+  }
+}
+
+/** The manifest of a batch that was verified once, from the catalog alone. */
+export function manifestFromCatalog(batch: BatchWithObjects, owner: RecordedOwner): Manifest {
+  return manifestOf({ batch, objects: batch.objects.filter(isVerified), owner })
 }
 
 export function serializeManifest(manifest: Manifest): Uint8Array {

@@ -156,16 +156,17 @@ export async function markVerified(db: CatalogDb, id: string): Promise<boolean> 
 
 /**
  * The first statement of the transaction that deletes the rows: the lock on the batch keeps everybody else from discarding it meanwhile.
- * @returns false when the batch is not (or no longer) verified: then nothing may be deleted.
+ * @returns when; undefined when the batch is not (or no longer) verified: then nothing may be deleted.
  */
-export async function markDeleted(db: CatalogDb, id: string): Promise<boolean> {
-  const { numUpdatedRows } = await db
+export async function markDeleted(db: CatalogDb, id: string): Promise<Date | undefined> {
+  const row = await db
     .updateTable('archive_batch')
     .set({ state: 'deleted', deleted_at: sql<Date>`clock_timestamp()` })
     .where('id', '=', id)
     .where('state', '=', 'verified')
+    .returning('deleted_at')
     .executeTakeFirst()
-  return numUpdatedRows === 1n
+  return row?.deleted_at ?? undefined
 }
 
 /** What is deleted stays deleted: its rows are only in the archive. @returns those that were discarded now. */
