@@ -100,13 +100,14 @@ export function backlogQuery(db: Kysely<ClusterTables>, request: BacklogRequest)
         ),
     )
     .selectFrom('waiting')
-    .select(({ fn, selectFrom }) => [
-      fn.countAll<string>().as('waiting'),
-      fn.countAll<string>().filterWhere('ready_at', '<', at(-serviceLevelMs)).as('late'),
-      fn.min<Date | null>('occurred_at').as('oldest_at'),
-      fn.min<Date | null>('ready_at').as('ready_since'),
-      selectFrom('recent').select(fn.countAll<string>().as('killmails')).as('recent_killmails'),
-      selectFrom('recent')
+    .select((eb) => [
+      eb.fn.countAll<string>().as('waiting'),
+      eb.fn.countAll<string>().filterWhere('ready_at', '<', at(-serviceLevelMs)).as('late'),
+      eb.fn.min<Date | null>('occurred_at').as('oldest_at'),
+      eb.fn.min<Date | null>('ready_at').as('ready_since'),
+      eb.selectFrom('recent').select(eb.fn.countAll<string>().as('killmails')).as('recent_killmails'),
+      eb
+        .selectFrom('recent')
         .select(sql<number | null>`percentile_disc(0.95) WITHIN GROUP (ORDER BY lag_ms)`.as('lag'))
         .as('p95_lag_ms'),
     ])

@@ -1,16 +1,10 @@
 import { createRequire } from 'node:module'
-import { realpathSync } from 'node:fs'
+import { readFileSync, realpathSync } from 'node:fs'
 import type { TestDatabase } from '@battlescope/scheduler-testing'
 
-/** As the README gives it. */
-export const jobTable = `
-  CREATE TABLE public.clustering_jobs (
-    slot_id text PRIMARY KEY,
-    requested_at timestamptz NOT NULL,
-    payload jsonb NOT NULL,
-    finished_at timestamptz
-  );
-  CREATE INDEX clustering_jobs_open_idx ON public.clustering_jobs (requested_at) WHERE finished_at IS NULL`
+/** The README's own definition, so that whoever follows it has what is tested. */
+export const jobTable =
+  /<!-- job-table:start -->\s*```sql\n(.*?)```/s.exec(readFileSync('README.md', 'utf8'))?.[1] ?? ''
 
 /** Killmails of the minutes that began so many minutes ago, `from` and `to` included: one in the middle of each, far from every limit. */
 export async function insertKillmails(database: TestDatabase, from: number, to: number): Promise<void> {

@@ -176,6 +176,7 @@ describe('the trigger by HTTP', () => {
     service.answers(() => hardStop.abort('stopped by the test'))
     const ended = await run(database, http(), { hardStop: hardStop.signal })
     expect(ended).toMatchObject({ outcome: 'cancelled', abandoned: false, findings: [] })
+    expect(await metricsOf(database)).toMatchObject({ 'triggers.no-answer': 0, 'triggers.refused': 0 })
   })
 
   it('comes to a border at a soft stop, whatever it was asked to wait for', async () => {
