@@ -37,7 +37,14 @@ describe('generate', () => {
     {
       program: {
         name: 'battlescope-scheduler',
-        sections: [{ schema: z.object({ grace: z.number().default(3).describe('Time to stop in.') }) }],
+        sections: [
+          { schema: z.object({ grace: z.number().default(3).describe('Time to stop in.') }) },
+          {
+            name: 'cellar',
+            description: 'where it is kept',
+            schema: z.object({ url: z.string().default('file:///') }),
+          },
+        ],
         standardVariables: [{ name: 'OTEL_SDK_DISABLED', meaning: 'turns telemetry off' }],
         builtInTasks: [task],
       },
@@ -55,10 +62,14 @@ describe('generate', () => {
     expect(files.get('docs/generated/options.md')).toContain('| `loot.batchSize` | `SCHEDULER_LOOT_BATCH_SIZE` |')
     expect(files.get('packages/task-loot/README.md')).toContain('| `loot.batchSize` | `SCHEDULER_LOOT_BATCH_SIZE` |')
     expect(files.get('docs/generated/environment.md')).toContain('| `SCHEDULER_GRACE` | `grace` | Time to stop in. |')
+    expect(files.get('docs/generated/options.md')).toContain('## `cellar`\n\nWhere it is kept.')
+    expect(files.get('docs/generated/environment.md')).toContain('| `SCHEDULER_CELLAR_URL` | `cellar.url` |')
     expect(files.get('docs/generated/environment.md')).toContain('| `OTEL_SDK_DISABLED` | – | turns telemetry off |')
     const schema: unknown = JSON.parse(files.get('docs/generated/configuration.schema.json') ?? '')
     const batchSize = { type: 'integer', default: 500 }
-    expect(schema).toMatchObject({ properties: { loot: { properties: { batchSize } } } })
+    expect(schema).toMatchObject({
+      properties: { loot: { properties: { batchSize } }, cellar: { properties: { url: { default: 'file:///' } } } },
+    })
   })
 
   it('lists every exit code and every error', () => {

@@ -32,15 +32,19 @@ export interface Sources {
 }
 
 export async function readSources(root: string): Promise<Sources> {
-  const { programSection } = await load<{ programSection: Section }>(
+  const { programSections } = await load<{ programSections: readonly Section[] }>(
     root,
-    'apps/scheduler/src/configuration/program-options.ts',
+    'apps/scheduler/src/configuration/sections.ts',
   )
   const { builtInTasks } = await load<{ builtInTasks: readonly AnyTask[] }>(
     root,
     'apps/scheduler/src/built-in-tasks.ts',
   )
-  const program = { name: 'battlescope-scheduler', sections: [programSection], builtInTasks, standardVariables: [] }
+  const { standardVariables } = await load<Pick<Program, 'standardVariables'>>(
+    root,
+    'apps/scheduler/src/telemetry/standard-variables.ts',
+  )
+  const program = { name: 'battlescope-scheduler', sections: programSections, builtInTasks, standardVariables }
   return { program, help: await readHelp(root, program.name), taskPackages: await readTaskPackages(root) }
 }
 

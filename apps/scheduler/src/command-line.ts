@@ -50,6 +50,7 @@ function hintFor(message: string, argv: readonly string[]): string {
           'json',
           'since',
           'actions',
+          'limit',
           'until',
           'reason',
           'config',
@@ -147,16 +148,18 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
         command.options({
           task: { type: 'string', requiresArg: true, describe: 'only this task' },
           since: { type: 'string', default: '7d', requiresArg: true, describe: 'how far back' },
+          limit: { type: 'number', default: 1000, requiresArg: true, describe: 'rows at most' },
           actions: { type: 'boolean', describe: 'the audit trail of actions instead' },
           ...json,
         }),
       async (args) => {
-        const { history } = await import('./commands/inspect.js')
+        const { history } = await import('./commands/history.js')
         end(
           await history(host, {
             ...jsonOf(args),
             flags: flagsOf(args),
             sinceMs: durationOf('--since', args.since),
+            limit: limitOf(args.limit),
             ...(args.task === undefined ? {} : { task: args.task }),
             ...(args.actions === undefined ? {} : { actions: args.actions }),
           }),
@@ -169,11 +172,11 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
       (command) =>
         command
           .command('schema', 'JSON Schema of the configuration file', {}, async () => {
-            end((await import('./commands/inspect.js')).configSchema(host))
+            end((await import('./commands/config.js')).configSchema(host))
           })
           .options(json),
       async (args) => {
-        end(await (await import('./commands/inspect.js')).config(host, { ...jsonOf(args), flags: flagsOf(args) }))
+        end(await (await import('./commands/config.js')).config(host, { ...jsonOf(args), flags: flagsOf(args) }))
       },
     )
     .command(
@@ -263,6 +266,15 @@ function durationOf(flag: string, text: string): number {
   if (parsed.success) return parsed.data
   throw new SchedulerError('usage', `${flag}: '${text}' is no duration`, {
     hint: 'write a number with a unit: 90m, 12h, 7d',
+  })
+}
+
+function limitOf(rows: number): number {
+  // One statement and one process of 64 MiB hold them.
+  const most = 10_000
+  if (Number.isInteger(rows) && rows >= 1 && rows <= most) return rows
+  throw new SchedulerError('usage', `--limit: expected a whole number from 1 to ${most}`, {
+    hint: 'with --since and --task less is asked for',
   })
 }
 

@@ -1,62 +1,48 @@
 /** Opens the database and refuses servers that the scheduler cannot keep. */
-import {
-  connectionProblem,
-  ConnectionStringError,
-  openConnections,
-  type DatabaseConnections,
-  type ServerFacts,
-} from '@battlescope/database'
-import { ConfigurationError, SchedulerError } from '@battlescope/scheduler-core'
+import { connectionProblem, openConnections, type DatabaseConnections, type ServerFacts } from '@battlescope/database'
+import { codeOf, SchedulerError } from '@battlescope/scheduler-core'
 import type { ProgramOptions } from './configuration/program-options.js'
+import { selectStateGrants, stateDenial } from './state-grants.js'
 
 /** PostgreSQL 15, as `server_version_num`. */
 const oldestVersionNum = 150_000
+
+/** What `pg_stat_activity` shows. */
+export const applicationName = 'battlescope-scheduler'
 
 export interface Connected {
   readonly connections: DatabaseConnections
   readonly facts: ServerFacts
 }
 
-/** Nothing connects yet. @throws ConfigurationError when a connection string is missing or cannot be read. */
-export function open(program: ProgramOptions): DatabaseConnections {
-  const { databaseUrl, databaseDirectUrl, maxConnections } = program
-  if (databaseUrl === undefined) {
-    throw new ConfigurationError([
-      {
-        path: 'DATABASE_URL',
-        expected: 'a PostgreSQL connection string',
-        hint: 'set DATABASE_URL=postgres://user:password@host:5432/database, or DATABASE_URL_FILE to a file that holds it',
-      },
-    ])
-  }
-  for (const [path, url] of [
-    ['DATABASE_URL', databaseUrl],
-    ['DATABASE_DIRECT_URL', databaseDirectUrl],
-  ] as const) {
-    if (url === undefined) continue
-    try {
-      openConnections({ url, applicationName: 'battlescope-scheduler' })
-    } catch (error) {
-      if (!(error instanceof ConnectionStringError)) throw error
-      throw new ConfigurationError([
-        {
-          path,
-          expected: 'a PostgreSQL connection string',
-          hint: `${error.message}${error.hint === undefined ? '' : `; ${error.hint}`}`,
-        },
-      ])
-    }
-  }
+/** Nothing connects yet. */
+export function open({ databaseUrl, databaseDirectUrl, maxConnections }: ProgramOptions): DatabaseConnections {
+  // The config stage has seen to it, for every command that connects.
+  if (databaseUrl === undefined) throw new Error('DATABASE_URL is not set')
   return openConnections({
     url: databaseUrl,
     ...(databaseDirectUrl === undefined ? {} : { directUrl: databaseDirectUrl }),
-    applicationName: 'battlescope-scheduler',
+    applicationName,
     maxConnections,
   })
 }
 
-/** @throws SchedulerError `database-unavailable`, `database-standby`, `database-too-old` */
-export async function connect(program: ProgramOptions): Promise<Connected> {
+/**
+ * Connects, works and closes. An error of `work` that comes from missing grants on the scheduler's own tables is told as that.
+ * @throws SchedulerError `database-unavailable`, `database-standby`, `database-too-old`, `database-permission`, and whatever `work` throws
+ */
+export async function withDatabase<T>(program: ProgramOptions, work: (connected: Connected) => Promise<T>): Promise<T> {
+  const connected = await connect(program)
+  try {
+    return await work(connected)
+  } catch (error) {
+    throw (await explainDenied(error, connected, program.schema)) ?? error
+  } finally {
+    await connected.connections.close()
+  }
+}
+
+async function connect(program: ProgramOptions): Promise<Connected> {
   const connections = open(program)
   try {
     const facts = await connections.probe()
@@ -65,6 +51,24 @@ export async function connect(program: ProgramOptions): Promise<Connected> {
   } catch (error) {
     await connections.close()
     throw explain(error)
+  }
+}
+
+/** insufficient_privilege does not name its relation in a form that programs can read, so the grants themselves are asked. */
+async function explainDenied(
+  error: unknown,
+  { connections, facts }: Connected,
+  schema: string,
+): Promise<SchedulerError | undefined> {
+  if (error instanceof SchedulerError || codeOf(error) !== '42501') return undefined
+  try {
+    const denied = stateDenial(await selectStateGrants(connections, schema), schema, facts.currentUser)
+    if (denied === undefined) return undefined
+    const hint = `as the owner of the schema, or a superuser: ${denied.mend}`
+    return new SchedulerError('database-permission', `${facts.currentUser} ${denied.detail}`, { hint, cause: error })
+  } catch {
+    // What was wrong first is what must be told.
+    return undefined
   }
 }
 

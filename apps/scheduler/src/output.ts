@@ -1,26 +1,29 @@
 /** What commands print as data: tables for people, JSON for programs. The only file that writes to stdout beside the logs. */
 import { writeSync } from 'node:fs'
-import type { Terminal } from './host.js'
+import type { Host } from './host.js'
 import { painter, printable, type Paint } from './logging/colour.js'
 
 export class Output {
   readonly paint: Paint
+  readonly #scrub: (text: string) => string
 
-  constructor(terminal: Terminal) {
+  constructor({ terminal, secrets }: Pick<Host, 'terminal' | 'secrets'>) {
     this.paint = painter(terminal.colour)
+    this.#scrub = (text) => secrets.scrub(text)
   }
 
   json(value: unknown): void {
-    write(1, `${JSON.stringify(value, undefined, 2)}\n`)
+    write(1, this.#scrub(`${JSON.stringify(value, undefined, 2)}\n`))
   }
 
   line(text = ''): void {
-    write(1, `${text}\n`)
+    write(1, this.#scrub(`${text}\n`))
   }
 
   /** Columns as wide as their widest cell. Cells may be painted. */
   table(headings: readonly string[], rows: readonly (readonly string[])[]): void {
-    const safe = rows.map((row) => row.map(printableKeepingPaint))
+    // Before widths are measured, and before a line break inside a secret is gone.
+    const safe = rows.map((row) => row.map((cell) => printableKeepingPaint(this.#scrub(cell))))
     const widths = headings.map((heading, column) =>
       Math.max(heading.length, ...safe.map((row) => visibleLength(row[column] ?? ''))),
     )
@@ -34,10 +37,13 @@ export class Output {
   }
 
   error(text: string, hint?: string): void {
-    write(
-      2,
-      `${this.paint('error', 'red')}: ${printable(text)}\n${hint === undefined ? '' : `${this.paint('hint', 'cyan')}: ${printable(hint)}\n`}`,
-    )
+    this.note(`${this.paint('error', 'red')}: ${printable(this.#scrub(text))}`)
+    if (hint !== undefined) this.note(`${this.paint('hint', 'cyan')}: ${printable(this.#scrub(hint))}`)
+  }
+
+  /** Beside the data: on stderr. */
+  note(text: string): void {
+    write(2, this.#scrub(`${text}\n`))
   }
 }
 

@@ -1,16 +1,15 @@
 /** Commands that change the scheduler's own state: `migrate`, `pause`, `resume`, `release`. */
 import { didYouMean, migrate as migrateSchema, SchedulerError, StateStore } from '@battlescope/scheduler-core'
-import { loadConfiguration, type Configuration } from '../configuration/load.js'
-import { connect } from '../connect.js'
+import type { DatabaseConnections } from '@battlescope/database'
+import { loadConfiguration, type Configuration, type Flags } from '../configuration/load.js'
+import { withDatabase } from '../connect.js'
 import type { Host } from '../host.js'
 import { Output } from '../output.js'
-import { loadRegistry } from './inspect.js'
-
-type Flags = Readonly<Record<string, string>>
+import { loadRegistry } from '../third-party/look.js'
 
 export async function migrate(host: Host, flags: Flags): Promise<number> {
   return withStore(host, flags, async (_store, output, { program }, connections) => {
-    const { from, to } = await migrateSchema(connections, program.schema, { signal: host.hardStop })
+    const { from, to } = await migrateSchema(connections, program.schema, { signal: host.stop })
     output.line(
       from === to
         ? `the schema '${program.schema}' has version ${to} already`
@@ -26,6 +25,7 @@ export async function pause(
   until: Date | number | undefined,
   reason: string,
 ): Promise<number> {
+  host.endAtSignal()
   return withStore(host, flags, async (store, output, configuration, connections) => {
     await mustKnow(host, store, configuration, task, connections)
     const { now } = await store.readState()
@@ -36,6 +36,7 @@ export async function pause(
 }
 
 export async function resume(host: Host, flags: Flags, task: string): Promise<number> {
+  host.endAtSignal()
   return withStore(host, flags, async (store, output, configuration, connections) => {
     await mustKnow(host, store, configuration, task, connections)
     await store.resume(task)
@@ -44,6 +45,7 @@ export async function resume(host: Host, flags: Flags, task: string): Promise<nu
 }
 
 export async function release(host: Host, flags: Flags, task: string): Promise<number> {
+  host.endAtSignal()
   return withStore(host, flags, async (store, output, configuration, connections) => {
     await mustKnow(host, store, configuration, task, connections)
     const claim = await store.release(task)
@@ -55,26 +57,22 @@ export async function release(host: Host, flags: Flags, task: string): Promise<n
   })
 }
 
-type Connections = Awaited<ReturnType<typeof connect>>['connections']
-
 async function withStore(
   host: Host,
   flags: Flags,
-  work: (store: StateStore, output: Output, configuration: Configuration, connections: Connections) => Promise<void>,
+  work: (
+    store: StateStore,
+    output: Output,
+    configuration: Configuration,
+    connections: DatabaseConnections,
+  ) => Promise<void>,
 ): Promise<number> {
-  const configuration = await loadConfiguration(host.environment, flags)
-  const { connections } = await connect(configuration.program)
-  try {
-    await work(
-      new StateStore(connections, configuration.program.schema),
-      new Output(host.terminal),
-      configuration,
-      connections,
-    )
-    return 0
-  } finally {
-    await connections.close()
-  }
+  const configuration = await loadConfiguration(host, flags)
+  const { program } = configuration
+  await withDatabase(program, ({ connections }) =>
+    work(new StateStore(connections, program.schema), new Output(host), configuration, connections),
+  )
+  return 0
 }
 
 /** A task that has never run gets its row here, so that it can be paused before its first run. */
@@ -83,11 +81,13 @@ async function mustKnow(
   store: StateStore,
   configuration: Configuration,
   task: string,
-  connections: Connections,
+  connections: DatabaseConnections,
 ): Promise<void> {
   const state = await store.readState()
   if (state.tasks.has(task)) return
-  const registry = await loadRegistry(host, configuration)
+  // No package is loaded for the name of a built-in task, or of a package's own row.
+  const isNoPackages = task.includes(':') || configuration.builtIn.tasks.some(({ name }) => name === task)
+  const registry = isNoPackages ? configuration.builtIn : await loadRegistry(host, configuration, state)
   const entry = registry.tasks.find(({ name }) => name === task)
   if (entry === undefined) {
     const known = [...new Set([...registry.tasks.map(({ name }) => name), ...state.tasks.keys()])]

@@ -9,9 +9,9 @@ import {
   type Severity,
   type TaskLogger,
 } from '@battlescope/scheduler-core'
-import { httpClientFactory } from '../clients/http.js'
+import { clientFactories } from '../clients/client-factories.js'
 import { loadConfiguration, type Configuration } from '../configuration/load.js'
-import { connect, explain } from '../connect.js'
+import { explain, withDatabase } from '../connect.js'
 import type { Host } from '../host.js'
 import { createLogging } from '../logging/logging.js'
 import { Output, outcomeColour } from '../output.js'
@@ -24,6 +24,8 @@ import { version } from '../version.js'
 
 /** Milliseconds for telemetry to leave, and for everything else after the work is done. */
 const flushCapMs = 5000
+/** Milliseconds beyond budget and grace until the watchdog of third-party packages ends the process; the rest of the five seconds is for the flush. */
+const watchdogMarginMs = 3000
 
 export interface RunCommandOptions {
   readonly task?: readonly string[]
@@ -37,19 +39,20 @@ export interface RunCommandOptions {
 }
 
 export async function run(host: Host, options: RunCommandOptions): Promise<number> {
-  const output = new Output(host.terminal)
+  const output = new Output(host)
   const wantsTelemetry = telemetryWanted(host.environment)
   const telemetry = wantsTelemetry ? await startTelemetry(host) : undefined
   const dataOnStdout = options.json === true || options.present !== undefined
   let endLastResort: () => void = () => undefined
   try {
-    const configuration = await loadConfiguration(host.environment, options.flags)
+    const configuration = await loadConfiguration(host, options.flags)
     const { program } = configuration
     endLastResort = endProcessAfter(program.budget + program.grace + flushCapMs)
     const logging = createLogging({
       level: options.present !== undefined && program.logLevel === 'info' ? 'warn' : program.logLevel,
       stream: dataOnStdout ? 'stderr' : 'stdout',
       terminal: host.terminal,
+      scrub: scrubOf(host),
       ...(telemetry === undefined ? {} : { traceFields: () => telemetry.traceFields() }),
     })
     try {
@@ -92,16 +95,20 @@ async function runConnected(
 ): Promise<RunReport> {
   const { program, builtIn } = configuration
   refuseUnknownTasks(options.task, configuration)
-  const { connections } = await connect(program)
-  const strayErrors = catchStrayErrors(logger, host.appFolder)
-  const thirdParty = thirdPartyPackages(host, configuration, strayErrors)
-  try {
-    return await runScheduler({
+  return withDatabase(program, ({ connections }) => {
+    const strayErrors = catchStrayErrors(logger, host.appFolder)
+    const thirdParty = thirdPartyPackages(host, configuration, strayErrors, {
+      importsEndAtMs: program.budget,
+      processEndsAtMs: program.budget + program.grace + watchdogMarginMs,
+      lastWords: 'log',
+    })
+    return runScheduler({
       connections,
       schema: program.schema,
       builtIn,
       ...(thirdParty === undefined ? {} : { thirdParty }),
-      clients: { http: httpClientFactory },
+      clients: clientFactories(configuration),
+      scrub: scrubOf(host),
       logger,
       loggerFor: (fields) => {
         ;(thirdParty ?? strayErrors).watching(fields.task)
@@ -122,9 +129,11 @@ async function runConnected(
       hardStop: host.hardStop,
       retention: { historyMs: program.historyRetention, actionsMs: program.actionRetention },
     })
-  } finally {
-    await connections.close()
-  }
+  })
+}
+
+function scrubOf({ secrets }: Host): (text: string) => string {
+  return (text) => secrets.scrub(text)
 }
 
 /** Names of third-party tasks are known only once they are loaded: the pipeline looks again then. */
@@ -140,7 +149,7 @@ function refuseUnknownTasks(asked: readonly string[] | undefined, { builtIn, thi
 
 async function startTelemetry(host: Host): Promise<StartedTelemetry | undefined> {
   const { startTelemetry: start } = await import('../telemetry/start.js')
-  return start({ environment: host.environment, serviceVersion: version })
+  return start({ environment: host.environment, serviceVersion: version, scrub: scrubOf(host) })
 }
 
 function logReport(logger: TaskLogger, report: RunReport): void {

@@ -15,14 +15,18 @@ import {
   type Registry,
   type ResolvedConfiguration,
   type Section,
+  type TaskList,
 } from '@battlescope/scheduler-core'
 import { builtInTasks } from '../built-in-tasks.js'
-import type { Environment } from '../host.js'
-import { programSection, type ProgramOptions } from './program-options.js'
+import type { Host } from '../host.js'
+import { tasksAlone, type ProgramOptions } from './program-options.js'
+import { sections, type NamedSectionName, type NamedSectionOptions } from './sections.js'
 
 export interface Configuration {
   readonly program: ProgramOptions
   readonly resolved: ResolvedConfiguration
+  /** The options of a section that is no task's. */
+  section<Name extends NamedSectionName>(name: Name): NamedSectionOptions<Name>
   /** Enabled built-in tasks. */
   readonly builtIn: Registry
   /** Enabled packages. */
@@ -40,56 +44,119 @@ export interface LoadedTask {
   readonly task: AnyTask
 }
 
+/** What was read and checked, right or wrong. */
+export interface ReadConfiguration {
+  readonly resolved: ResolvedConfiguration
+  /** Enabled tasks, as far as their list could be read. */
+  readonly taskList: TaskList | undefined
+  readonly problems: readonly Problem[]
+  /** @throws ConfigurationError with every problem at once. */
+  accept(): Configuration
+}
+
+export type Flags = Readonly<Record<string, string>>
+
+export interface Needs {
+  /** Whether a missing DATABASE_URL is a problem. Default: true. */
+  readonly database?: boolean
+}
+
 type Raw = Omit<ConfigurationInput, 'sections'>
+type ConfigurationHost = Pick<Host, 'environment' | 'secrets'>
 
 /** @throws ConfigurationError with every problem at once. */
 export async function loadConfiguration(
-  environment: Environment,
-  flags: Readonly<Record<string, string>> = {},
+  host: ConfigurationHost,
+  flags: Flags = {},
+  needs: Needs = {},
 ): Promise<Configuration> {
-  // Options of every built-in task are known names, whether the task is enabled or not.
-  const sections: readonly Section[] = [programSection, ...builtInTasks.map(taskSection)]
-  const raw = await readRaw(environment, flags, sections)
-  const resolved = resolve(raw, sections)
-  const program = resolved.program as ProgramOptions
-  const list = taskList(resolved)
-  const problems = [...resolved.problems, ...list.problems]
-  if (problems.length > 0) throw new ConfigurationError(problems)
+  return (await readConfiguration(host, flags, needs)).accept()
+}
+
+/** Never throws for what a user can write. From here on the host's scrubber knows every secret. */
+export async function readConfiguration(
+  host: ConfigurationHost,
+  flags: Flags = {},
+  needs: Needs = {},
+): Promise<ReadConfiguration> {
+  const { raw, problems: unreadable } = await readRaw(host.environment, flags)
+  const { resolved, list } = resolve(raw)
+  resolved.tellSecrets(host.secrets)
+  // A file that cannot be read may hold the URL.
+  const needsUrl = needs.database !== false && unreadable.length === 0
+  const problems = [
+    ...(needsUrl ? missingDatabaseUrl(resolved) : []),
+    ...unreadable,
+    ...resolved.problems,
+    ...(list?.problems ?? []),
+  ]
+  return {
+    resolved,
+    taskList: list,
+    problems,
+    accept: () => {
+      if (problems.length > 0 || list === undefined) throw new ConfigurationError(problems)
+      return accepted(host, raw, resolved, list)
+    },
+  }
+}
+
+function accepted(host: ConfigurationHost, raw: Raw, resolved: ResolvedConfiguration, list: TaskList): Configuration {
   const enabled = builtInTasks.filter(({ name }) => list.builtIn.includes(name))
   return {
-    program,
+    program: resolved.program as ProgramOptions,
     resolved,
+    section: (name) => resolved.sections[name] as NamedSectionOptions<typeof name>,
     builtIn: { tasks: enabled.map((task) => register(task, { kind: 'built-in' }, resolved)), disabled: [] },
     thirdParty: list.thirdParty,
-    registerThirdParty: (loaded) => registerThirdParty(raw, sections, loaded),
-    unclaimedOptions: (loaded) => unclaimedOptions(raw, sections, loaded),
+    registerThirdParty: (loaded) => registerThirdParty(host, raw, loaded),
+    unclaimedOptions: (loaded) => unclaimedOptions(raw, loaded),
     optionsWith: (tasks) =>
       resolveConfiguration({ ...raw, sections: [...sections, ...tasks.map(taskSection)], allowUnknown: true }).options,
   }
 }
 
 /** Names that may belong to a third-party task are no problem before it is loaded. */
-function resolve(raw: Raw, sections: readonly Section[]): ResolvedConfiguration {
+function resolve(raw: Raw): { readonly resolved: ResolvedConfiguration; readonly list: TaskList | undefined } {
   const lenient = resolveConfiguration({ ...raw, sections, allowUnknown: true })
-  return taskList(lenient).thirdParty.length > 0 ? lenient : resolveConfiguration({ ...raw, sections })
+  const list = taskList(raw, lenient)
+  const mayHaveMore = (list?.thirdParty.length ?? 0) > 0
+  return { resolved: mayHaveMore ? lenient : resolveConfiguration({ ...raw, sections }), list }
 }
 
-function taskList({ program }: ResolvedConfiguration) {
-  const { tasks = [] } = program as Partial<ProgramOptions>
-  // Without the option there is a problem of its own already.
-  if (program['tasks'] === undefined) return { builtIn: [], thirdParty: [], problems: [] }
+/** Undefined when the option itself is wrong, which is a problem already. */
+function taskList(raw: Raw, { program }: ResolvedConfiguration): TaskList | undefined {
+  const { tasks } = program as Partial<ProgramOptions>
+  // Another option of the program may be wrong; whether there are packages decides what else is a problem.
+  const names = tasks ?? resolveConfiguration({ ...raw, sections: [tasksAlone], allowUnknown: true }).program['tasks']
+  if (names === undefined) return undefined
   return parseTaskList(
-    tasks.join(','),
+    (names as readonly string[]).join(','),
     builtInTasks.map(({ name }) => name),
   )
 }
 
-function registerThirdParty(raw: Raw, sections: readonly Section[], loaded: readonly LoadedTask[]): Registry {
+/** One that is given and wrong is among the problems already. */
+function missingDatabaseUrl(resolved: ResolvedConfiguration): readonly Problem[] {
+  if ((resolved.program as Partial<ProgramOptions>).databaseUrl !== undefined) return []
+  const option = resolved.options.find(({ path }) => path === 'databaseUrl')
+  if (option?.source !== 'default' || resolved.problems.some(({ path }) => path.startsWith('DATABASE_URL'))) return []
+  return [
+    {
+      path: 'DATABASE_URL',
+      expected: 'a PostgreSQL connection string',
+      hint: 'set DATABASE_URL=postgres://user:password@host:5432/database, or DATABASE_URL_FILE to a file that holds it',
+    },
+  ]
+}
+
+function registerThirdParty(host: ConfigurationHost, raw: Raw, loaded: readonly LoadedTask[]): Registry {
   const tasks: RegisteredTask[] = []
   const disabled: DisabledTask[] = []
   for (const { specifier, task } of loaded) {
-    const own = [...sections, taskSection(task)]
+    const own: readonly Section[] = [...sections, taskSection(task)]
     const resolved = resolveConfiguration({ ...raw, sections: own, allowUnknown: true })
+    resolved.tellSecrets(host.secrets)
     if (resolved.problems.length > 0) {
       disabled.push({
         name: task.name,
@@ -112,11 +179,7 @@ function registerThirdParty(raw: Raw, sections: readonly Section[], loaded: read
 }
 
 /** An option that a typing error gave to nobody. Problems inside the sections of loaded tasks are told with them. */
-function unclaimedOptions(
-  raw: Raw,
-  sections: readonly Section[],
-  loaded: readonly LoadedTask[],
-): readonly DisabledTask[] {
+function unclaimedOptions(raw: Raw, loaded: readonly LoadedTask[]): readonly DisabledTask[] {
   const all = [...sections, ...loaded.map(({ task }) => taskSection(task))]
   const strict = resolveConfiguration({ ...raw, sections: all }).problems
   const known = new Set(
@@ -132,17 +195,18 @@ function register(task: AnyTask, origin: RegisteredTask['origin'], resolved: Res
   return registerTask(task, origin, { config: resolved.sections[task.name] ?? {}, ...resolved.taskOptions[task.name] })
 }
 
-async function readRaw(
-  environment: Environment,
-  flags: Readonly<Record<string, string>>,
-  sections: readonly Section[],
-): Promise<Raw> {
+interface RawWithProblems {
+  readonly raw: Raw
+  readonly problems: readonly Problem[]
+}
+
+async function readRaw(environment: Host['environment'], flags: Flags): Promise<RawWithProblems> {
   const secretFiles = new Map(
     secretFilesToRead(sections, environment).map(({ path }) => [path, readText(path)] as const),
   )
   const fileName = flags['config'] ?? environment['SCHEDULER_CONFIG']
-  const file = fileName === undefined || fileName === '' ? {} : await readFile(fileName)
-  return { environment, flags, secretFiles, ...file }
+  const { problems = [], ...file } = fileName === undefined || fileName === '' ? {} : await readFile(fileName)
+  return { raw: { environment, flags, secretFiles, ...file }, problems }
 }
 
 function readText(path: string): { readonly content: string } | { readonly error: string } {
@@ -153,26 +217,18 @@ function readText(path: string): { readonly content: string } | { readonly error
   }
 }
 
+type FileContent = Pick<Raw, 'file' | 'fileName' | 'lineOf'> & { readonly problems?: readonly Problem[] }
+
 /** YAML, of which JSON is a part. */
-async function readFile(fileName: string): Promise<Pick<Raw, 'file' | 'fileName' | 'lineOf'>> {
+async function readFile(fileName: string): Promise<FileContent> {
   const path = 'SCHEDULER_CONFIG'
   const text = readText(fileName)
-  if ('error' in text)
-    throw new ConfigurationError([problem({ path, given: fileName, expected: 'a readable file', hint: text.error })])
+  if ('error' in text) return { problems: [{ path, given: fileName, expected: 'a readable file', hint: text.error }] }
   const { readYaml } = await import('./yaml-file.js')
   const { errors, content, lineOf } = readYaml(text.content)
-  if (errors.length > 0) {
-    throw new ConfigurationError(
-      errors
-        .slice(0, 10)
-        .map(({ line, message }) =>
-          problem({ path, location: `${fileName}:${line}`, expected: 'YAML or JSON', hint: message }),
-        ),
-    )
-  }
-  return { file: content, fileName, lineOf }
-}
-
-function problem(parts: Problem): Problem {
-  return parts
+  if (errors.length === 0) return { file: content, fileName, lineOf }
+  const problems = errors
+    .slice(0, 10)
+    .map(({ line, message }) => ({ path, location: `${fileName}:${line}`, expected: 'YAML or JSON', hint: message }))
+  return { problems }
 }

@@ -1,11 +1,26 @@
 /** The program's own options. Those of tasks are derived from their schemas. */
+import { ConnectionStringError, parseConnectionString } from '@battlescope/database'
 import { duration, type Section } from '@battlescope/scheduler-core'
 import { z } from 'zod'
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const
 
+/** Checked with everything else, so that its problems are told beside those of other options. */
 const connectionString = (env: string, description: string) =>
-  z.string().optional().describe(description).meta({ description, env, secret: 'url' })
+  z
+    .string()
+    .superRefine((text, context) => {
+      try {
+        parseConnectionString(text)
+      } catch (error) {
+        if (!(error instanceof ConnectionStringError)) throw error
+        const form = 'a PostgreSQL connection string such as postgresql://user:password@host:5432/database'
+        context.addIssue({ code: 'custom', message: `${form}; of this one: ${error.problems.join('; ')}` })
+      }
+    })
+    .optional()
+    // The problems of a connection string quote nothing that could be a part of the password.
+    .meta({ description, env, secret: 'url', quotesNothing: true })
 
 export const programOptions = z.object({
   databaseUrl: connectionString('DATABASE_URL', 'PostgreSQL connection string. Required for everything that connects.'),
@@ -37,3 +52,6 @@ export const programOptions = z.object({
 export type ProgramOptions = z.output<typeof programOptions>
 
 export const programSection: Section = { schema: programOptions }
+
+/** The list of tasks by itself, to be read when another option is wrong. */
+export const tasksAlone: Section = { schema: programOptions.pick({ tasks: true }) }

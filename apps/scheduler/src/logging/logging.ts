@@ -16,11 +16,13 @@ export interface LoggingOptions {
   /** Where data goes to stdout, logs go to stderr. */
   readonly stream: 'stdout' | 'stderr'
   readonly terminal: Terminal
+  /** Takes secrets out of a line. */
+  readonly scrub: (text: string) => string
   /** Trace and span of the moment, when telemetry is on. */
   readonly traceFields?: () => object
 }
 
-export function createLogging({ level, stream, terminal, traceFields }: LoggingOptions): Logging {
+export function createLogging({ level, stream, terminal, scrub, traceFields }: LoggingOptions): Logging {
   const human = stream === 'stdout' ? terminal.stdoutIsTerminal : terminal.stderrIsTerminal
   // Synchronous: nothing may be lost when the process ends, and a run writes a handful of lines.
   const destination = pino.destination({ dest: stream === 'stdout' ? 1 : 2, sync: true })
@@ -34,13 +36,13 @@ export function createLogging({ level, stream, terminal, traceFields }: LoggingO
       formatters: { level: (label) => ({ level: label }) },
       ...(traceFields === undefined ? {} : { mixin: traceFields }),
     },
-    renderer === undefined
-      ? destination
-      : {
-          write: (line: string) => {
-            renderer.write(line)
-          },
-        },
+    // The whole line, because secrets may be in the fields of an error as well as in its message, and in what a logger was bound to.
+    {
+      write: (line: string) => {
+        if (renderer === undefined) destination.write(scrub(line))
+        else renderer.write(scrub(line))
+      },
+    },
   )
   return {
     logger,

@@ -28,12 +28,15 @@ export interface SdkOptions {
   /** W3C trace context of whoever started this process. One that does not parse is ignored, as W3C asks for. */
   readonly traceparent: string | undefined
   readonly logger: Pick<TaskLogger, 'debug'>
+  /** Takes secrets out of an attribute. */
+  readonly scrub: (text: string) => string
 }
 
 /** Outcomes of a task that make its span an error. */
 const failedOutcomes: readonly unknown[] = ['failed', 'timed-out', 'cancelled']
 
-export function startSdk({ protocol, serviceName, serviceVersion, traceparent, logger }: SdkOptions): StartedTelemetry {
+export function startSdk(options: SdkOptions): StartedTelemetry {
+  const { protocol, serviceName, serviceVersion, traceparent, logger, scrub } = options
   const sdk = new NodeSDK({
     traceExporter: protocol === 'http/json' ? new JsonTraceExporter() : new ProtobufTraceExporter(),
     metricReaders: [],
@@ -62,13 +65,13 @@ export function startSdk({ protocol, serviceName, serviceVersion, traceparent, l
     span: (name, attributes, work) => {
       const active = context.active()
       const parent = trace.getSpan(active) === undefined ? inbound : active
-      return tracer.startActiveSpan(name, { attributes }, parent, async (span) => {
+      return tracer.startActiveSpan(name, { attributes: scrubbed(attributes, scrub) }, parent, async (span) => {
         root ??= span.spanContext()
         try {
-          return await work(spanForCore(span))
+          return await work(spanForCore(span, scrub))
         } catch (error) {
           // Never the message: it may quote what must not leave.
-          span.setAttribute('error.type', codeOf(error) ?? (error instanceof Error ? error.name : typeof error))
+          span.setAttribute('error.type', scrub(codeOf(error) ?? (error instanceof Error ? error.name : typeof error)))
           span.setStatus({ code: SpanStatusCode.ERROR })
           throw error
         } finally {
@@ -101,16 +104,27 @@ export function startSdk({ protocol, serviceName, serviceVersion, traceparent, l
   }
 }
 
-function spanForCore(span: OtelSpan): Span {
+function spanForCore(span: OtelSpan, scrub: SdkOptions['scrub']): Span {
   const own = span.spanContext()
   return {
     traceId: own.traceId,
     traceparent: formatTraceparent(own),
     set: (attributes) => {
-      span.setAttributes({ ...attributes })
+      span.setAttributes(scrubbed(attributes, scrub))
       if (failedOutcomes.includes(attributes['scheduler.outcome'])) span.setStatus({ code: SpanStatusCode.ERROR })
     },
   }
+}
+
+type Attributes = Parameters<Span['set']>[0]
+
+function scrubbed(
+  attributes: Attributes,
+  scrub: SdkOptions['scrub'],
+): Record<string, string | number | boolean | undefined> {
+  return Object.fromEntries(
+    Object.entries(attributes).map(([name, value]) => [name, typeof value === 'string' ? scrub(value) : value]),
+  )
 }
 
 // https://www.w3.org/TR/trace-context/#traceparent-header

@@ -10,6 +10,8 @@ export interface TelemetryOptions {
   /** Where the environment names none. Default: `battlescope-scheduler`. */
   readonly serviceName?: string
   readonly serviceVersion: string
+  /** Takes secrets out of an attribute. */
+  readonly scrub: (text: string) => string
   /** Hears what cannot work (warning) and what the exporter reports (debug). Default: one line of JSON on stderr per warning. */
   readonly logger?: Pick<TaskLogger, 'warn' | 'debug'>
 }
@@ -19,7 +21,13 @@ export interface TelemetryOptions {
  * @returns undefined when telemetry is off or cannot start.
  */
 export async function startTelemetry(options: TelemetryOptions): Promise<StartedTelemetry | undefined> {
-  const { environment, serviceName = 'battlescope-scheduler', serviceVersion, logger = warningsOnStderr } = options
+  const {
+    environment,
+    serviceName = 'battlescope-scheduler',
+    serviceVersion,
+    scrub,
+    logger = warningsOnStderr,
+  } = options
   if (!telemetryWanted(environment)) return undefined
   const valueOf = (name: string) => environment[name]?.trim() || undefined
   const exporters = valueOf('OTEL_TRACES_EXPORTER') ?? 'otlp'
@@ -34,7 +42,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Started
   }
   try {
     const { startSdk } = await import('./sdk.js')
-    return startSdk({ protocol, serviceName, serviceVersion, traceparent: valueOf('TRACEPARENT'), logger })
+    return startSdk({ protocol, serviceName, serviceVersion, traceparent: valueOf('TRACEPARENT'), logger, scrub })
   } catch (error) {
     const hint = 'look at the OTEL_* variables; the endpoint is a URL such as http://otel-collector:4318'
     return refuse(logger, error instanceof Error ? error.message : String(error), hint)

@@ -1,22 +1,31 @@
 /** Third-party packages of one run: loaded behind the guard and under the watchdog, then configured. */
-import type { DisabledTask, Registry, ThirdPartyPackages } from '@battlescope/scheduler-core'
+import type { Registry, ThirdPartyPackages } from '@battlescope/scheduler-core'
 import { builtInTasks } from '../built-in-tasks.js'
 import type { Configuration, LoadedTask } from '../configuration/load.js'
 import type { Host } from '../host.js'
 import type { StrayErrors } from '../stray-errors.js'
 import { guardProcess } from './guard.js'
 import { loadPackage } from './load.js'
-import { startWatchdog, type Watchdog } from './watchdog.js'
+import { startWatchdog, type Watchdog, type WatchdogOptions } from './watchdog.js'
 
-/** Milliseconds beyond budget and grace until the watchdog ends the process; the rest of the five seconds is for the flush. */
-const watchdogMarginMs = 3000
 /** Milliseconds for one import, and its share of the budget that is left. A package whose modules take longer costs every run too much. */
 const longestImportMs = 10_000
 const importShare = 0.5
 
+/** Monotonic milliseconds, from the start of the process. */
+export interface PackageLimits {
+  /** Imports share what is left until then. */
+  readonly importsEndAtMs: number
+  /** The watchdog ends the process. */
+  readonly processEndsAtMs: number
+  readonly lastWords: WatchdogOptions['lastWords']
+}
+
 export interface GuardedPackages extends ThirdPartyPackages {
   /** Says what runs now, for errors that nobody awaits and for the watchdog's last words. */
   watching(task: string): void
+  /** Gives the rest of the process another deadline, in milliseconds from now. */
+  extend(deadlineMs: number): void
 }
 
 function importTimeoutMs(budgetLeftMs: number): number {
@@ -28,6 +37,7 @@ export function thirdPartyPackages(
   host: Host,
   configuration: Configuration,
   strayErrors: StrayErrors,
+  limits: PackageLimits,
 ): GuardedPackages | undefined {
   const { thirdParty: specifiers, program } = configuration
   if (specifiers.length === 0) return undefined
@@ -40,14 +50,17 @@ export function thirdPartyPackages(
     watchdog?.watching(what)
   }
   const begin = (what: string) => {
-    const deadlineMs = Math.max(0, program.budget + program.grace + watchdogMarginMs - performance.now())
-    watchdog = startWatchdog({ deadlineMs, what })
+    const deadlineMs = Math.max(0, limits.processEndsAtMs - performance.now())
+    watchdog = startWatchdog({ deadlineMs, what, lastWords: limits.lastWords })
     guardProcess()
   }
 
   return {
     specifiers,
     watching,
+    extend: (deadlineMs) => {
+      watchdog?.extend(deadlineMs)
+    },
     load: async (specifier): Promise<Registry> => {
       const what = `import of ${specifier}`
       watching(what)
@@ -56,7 +69,7 @@ export function thirdPartyPackages(
         from: program.pluginDir ?? host.appFolder,
         importModule: (url) => host.importModule(url),
         takenNames,
-        importTimeoutMs: importTimeoutMs(program.budget - performance.now()),
+        importTimeoutMs: importTimeoutMs(limits.importsEndAtMs - performance.now()),
       })
       if (found.folder !== undefined) strayErrors.own(found.folder, specifier)
       for (const { name } of found.tasks) takenNames.set(name, specifier)
@@ -66,16 +79,5 @@ export function thirdPartyPackages(
       return { tasks: registry.tasks, disabled: [...found.disabled, ...registry.disabled] }
     },
     unclaimedOptions: () => configuration.unclaimedOptions(loaded),
-  }
-}
-
-/** All of them at once, for commands that only look. */
-export async function loadAll(packages: GuardedPackages): Promise<Registry> {
-  const registries: Registry[] = []
-  for (const specifier of packages.specifiers) registries.push(await packages.load(specifier))
-  const disabled: readonly DisabledTask[] = registries.flatMap((registry) => registry.disabled)
-  return {
-    tasks: registries.flatMap(({ tasks }) => tasks),
-    disabled: disabled.length > 0 ? disabled : packages.unclaimedOptions(),
   }
 }

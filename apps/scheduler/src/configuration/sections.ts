@@ -1,0 +1,28 @@
+/** Every section of options that the program knows before it loads packages: what is read, printed, documented and checked. */
+import { taskSection, type Section } from '@battlescope/scheduler-core'
+import type { z } from 'zod'
+import { builtInTasks } from '../built-in-tasks.js'
+import { programSection } from './program-options.js'
+
+interface NamedSection {
+  readonly description: string
+  readonly schema: z.ZodObject
+}
+
+/** Sections that are no task's, such as the store's or the alerts', by name: an entry here is all that a new one needs. */
+export const namedSections = {} as const satisfies Readonly<Record<string, NamedSection>>
+
+type NamedSections = typeof namedSections
+export type NamedSectionName = keyof NamedSections & string
+export type NamedSectionOptions<Name extends NamedSectionName> = z.output<
+  NamedSections[Name] extends NamedSection ? NamedSections[Name]['schema'] : z.ZodObject
+>
+
+/** The program itself and its named sections. */
+export const programSections: readonly Section[] = [
+  programSection,
+  ...Object.entries<NamedSection>(namedSections).map(([name, section]) => ({ name, ...section })),
+]
+
+/** Options of every built-in task are known names, whether the task is enabled or not. */
+export const sections: readonly Section[] = [...programSections, ...builtInTasks.map(taskSection)]

@@ -1,0 +1,47 @@
+/**
+ * OpenTelemetry's own variables that work in this program. OpenTelemetry reads more of them, but traces over OTLP/HTTP are all that is in this build;
+ * what stands here is tested. https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+ */
+export interface StandardVariable {
+  readonly name: string
+  readonly meaning: string
+}
+
+const own = 'For traces alone; wins over the variable without TRACES.'
+
+export const standardVariables: readonly StandardVariable[] = [
+  {
+    name: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    meaning:
+      'Collector, such as http://otel-collector:4318. Telemetry is on when this or the next one is set; traces go to /v1/traces below it.',
+  },
+  { name: 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', meaning: `Whole URL that traces are sent to. ${own}` },
+  { name: 'OTEL_SDK_DISABLED', meaning: 'true turns telemetry off.' },
+  { name: 'OTEL_TRACES_EXPORTER', meaning: 'otlp (default), or none, which turns telemetry off.' },
+  {
+    name: 'OTEL_EXPORTER_OTLP_PROTOCOL',
+    meaning: 'http/protobuf (default) or http/json. gRPC is not in this build.',
+  },
+  { name: 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', meaning: own },
+  { name: 'OTEL_EXPORTER_OTLP_HEADERS', meaning: 'Headers of each request: name=value,name=value, percent-encoded.' },
+  { name: 'OTEL_EXPORTER_OTLP_TRACES_HEADERS', meaning: own },
+  { name: 'OTEL_EXPORTER_OTLP_COMPRESSION', meaning: 'gzip or none (default).' },
+  { name: 'OTEL_EXPORTER_OTLP_TRACES_COMPRESSION', meaning: own },
+  {
+    name: 'OTEL_EXPORTER_OTLP_TIMEOUT',
+    meaning:
+      'Milliseconds for one export (default 10000). What is left at the end of a run gets 5 s whatever this says.',
+  },
+  { name: 'OTEL_EXPORTER_OTLP_TRACES_TIMEOUT', meaning: own },
+  { name: 'OTEL_SERVICE_NAME', meaning: 'Service name. Default: battlescope-scheduler.' },
+  { name: 'OTEL_RESOURCE_ATTRIBUTES', meaning: 'Attributes of the resource: key=value,key=value, percent-encoded.' },
+  {
+    name: 'OTEL_TRACES_SAMPLER',
+    meaning: 'always_on, always_off, traceidratio, or with the prefix parentbased_ (default parentbased_always_on).',
+  },
+  { name: 'OTEL_TRACES_SAMPLER_ARG', meaning: 'Share of traces for traceidratio, from 0 to 1.' },
+  {
+    name: 'TRACEPARENT',
+    meaning: 'W3C trace context of whoever starts the process: the run becomes a part of that trace.',
+  },
+]
