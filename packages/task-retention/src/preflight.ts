@@ -59,6 +59,7 @@ function judgePolicy(
   const relationFacts = (relation: Policy['relation']) => facts.relations.get(keyOf(relation))
 
   const targets = [policy, ...policy.children].map(({ relation }) => relationFacts(relation)).filter(isDefined)
+  const [own] = targets
   const judged = targets.map((target, index) => judgeDeletable(target, policy, index === 0))
   const read = [...policy.members, ...(group === undefined ? [] : [group, ...group.members])]
     .map(({ relation }) => relationFacts(relation))
@@ -66,10 +67,10 @@ function judgePolicy(
   const blocked = unique([
     ...judged.flatMap((judgement) => judgement.blocked),
     ...read.filter((each) => !targets.includes(each)).flatMap(judgeReadable),
-    ...columnProblems(facts, policy, group),
+    // What is no table is not looked into any further.
+    ...(own?.kind === 'table' || own?.kind === 'partitioned' ? columnProblems(facts, policy, group) : []),
     ...refused,
   ])
-  const [own] = targets
   return {
     policy,
     state: blocked.length === 0 ? 'ready' : 'blocked',

@@ -66,6 +66,14 @@ export async function createExpiryWorld(server?: TestServer): Promise<ExpiryWorl
   const expired: ExpiryWorld['expired'] = async (policy, options = { limit: 1000 }) =>
     (await selectExpiredKeys(db, await expiry(policy), options)).map(({ key }) => plainKey(key.join()))
 
+  const battleKillmail: ExpiryWorld['battleKillmail'] = async (battle, killmail, at = '-1 day') => {
+    await database.query(
+      `INSERT INTO battle_killmails (battle_id, killmail_id, zkb_url, occurred_at, attacker_alliance_ids)
+         VALUES ($1, $2, '', $3::timestamptz + $4::interval, '{}')`,
+      [battleId(battle), killmail, horizon, at],
+    )
+  }
+
   return {
     database,
     db,
@@ -91,15 +99,9 @@ export async function createExpiryWorld(server?: TestServer): Promise<ExpiryWorl
          SELECT $1, c, 1, 1, true, now(), '' FROM generate_series(1, 2) c`,
         [id],
       )
-      if (battle !== null) await this.battleKillmail(battle, id, at)
+      if (battle !== null) await battleKillmail(battle, id, at)
     },
-    async battleKillmail(battle, killmail, at = '-1 day') {
-      await database.query(
-        `INSERT INTO battle_killmails (battle_id, killmail_id, zkb_url, occurred_at, attacker_alliance_ids)
-         VALUES ($1, $2, '', $3::timestamptz + $4::interval, '{}')`,
-        [battleId(battle), killmail, horizon, at],
-      )
-    },
+    battleKillmail,
     async count(policy) {
       return countExpired(db, await expiry(policy))
     },
