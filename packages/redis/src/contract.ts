@@ -34,7 +34,7 @@ export interface RedisDatabase<Master> {
   readonly isCluster: boolean
   readonly masters: readonly Master[]
   /** The master that owns a key. @throws RedisError `redis-busy` when nobody does at the moment */
-  masterOf(key: string): Master
+  readonly masterOf: (key: string) => Master
 }
 
 export type RedisDatabaseReader = RedisDatabase<RedisMasterReader>
@@ -73,6 +73,8 @@ export interface SortedSetMember {
 export interface RedisMasterReader {
   /** Stable over restarts: the node's id in a cluster, the address otherwise; with the number of the database. */
   readonly id: string
+  /** The number of the database. */
+  readonly database: number
   /** New with every start of the server. A cursor of SCAN means nothing to another run. */
   readonly runId: string
   readonly version: string
@@ -91,7 +93,8 @@ export interface RedisMasterReader {
   exists(keys: readonly string[]): Promise<readonly boolean[]>
   /** Bytes of a string, entries of a list, hash, set, sorted set or stream; undefined when absent. */
   length(key: string, type: 'string' | 'list' | 'hash' | 'set' | 'zset' | 'stream'): Promise<number | undefined>
-  hget(key: string, field: string): Promise<string | undefined>
+  /** One field of many hashes, in their order. */
+  hgetEach(keys: readonly string[], field: string): Promise<readonly (string | undefined)[]>
   sismember(key: string, member: string): Promise<boolean>
   zcount(key: string, min: number | '-inf', max: number | '+inf'): Promise<number>
   /** By rank, lowest score first; both ends inclusive. */
@@ -124,13 +127,13 @@ export interface RedisMasterWriter extends RedisMasterReader {
   /** @returns of how many keys it was set */
   pexpire(keys: readonly string[], ttlMs: number, condition?: ExpireCondition): Promise<number>
   /**
-   * Compare and act, without a script: watches the keys, lets `decide` look at them, and changes what it returns only if none of the
-   * watched keys was touched by anybody in between (WATCH, MULTI, EXEC).
+   * Compare and act, without a script: watches the keys, lets `decide` look at them (and watch more), and changes what it returns only
+   * if none of the watched keys was touched by anybody in between (WATCH, MULTI, EXEC).
    * @returns how many changes took effect (a key that was gone is none); undefined when something was touched, and nothing changed
    */
   changeUnlessTouched(
     watched: readonly string[],
-    decide: () => Promise<readonly RedisChange[]>,
+    decide: (watch: (keys: readonly string[]) => Promise<void>) => Promise<readonly RedisChange[]>,
   ): Promise<number | undefined>
   /** A Lua script, for other libraries' own. */
   evaluate(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown>

@@ -43,6 +43,7 @@ export type Query = (commands: readonly Command[]) => Promise<readonly unknown[]
 
 export interface ServerFacts {
   readonly id: string
+  readonly database: number
   readonly runId: string
   readonly version: string
   readonly evictionPolicy: string
@@ -178,7 +179,8 @@ export function masterReader(
       const reply = await ask([lengths[type], key])
       return typeof reply === 'number' && reply > 0 ? reply : undefined
     },
-    hget: async (key: string, field: string) => textOf(await ask(['hget', key, field])),
+    hgetEach: async (keys: readonly string[], field: string) =>
+      (await many(keys.map((key) => ['hget', key, field]))).map(textOf),
     sismember: async (key: string, member: string) => (await ask(['sismember', key, member])) === 1,
     zcount: async (key: string, min: number | '-inf', max: number | '+inf') =>
       Number(await ask(['zcount', key, min, max])),

@@ -45,11 +45,18 @@ export function masterWriter(
     throw error
   }
 
-  const transaction = async (watched: readonly string[], decide: () => Promise<readonly RedisChange[]>) => {
+  // One WATCH for each key: in a cluster one for several may cross slots.
+  const watch = async (keys: readonly string[]) => {
+    await send(keys.map((key) => ['watch', key]))
+  }
+
+  const transaction = async (
+    watched: readonly string[],
+    decide: Parameters<RedisMasterWriter['changeUnlessTouched']>[1],
+  ) => {
     try {
-      // One WATCH for each key: in a cluster one for several may cross slots.
-      await send(watched.map((key) => ['watch', key]))
-      const changes = await decide()
+      await watch(watched)
+      const changes = await decide(watch)
       if (changes.length === 0) {
         await send([['unwatch']])
         return 0
@@ -83,8 +90,8 @@ export function masterWriter(
       const more = condition === undefined ? [] : [condition]
       return sum(await inTurn(() => send(keys.map((key) => ['pexpire', key, ttlMs, ...more]))))
     },
-    changeUnlessTouched: (watched: readonly string[], decide: () => Promise<readonly RedisChange[]>) =>
-      inTurn(() => transaction(watched, decide)),
+    changeUnlessTouched: (...watchedAndDecide: Parameters<RedisMasterWriter['changeUnlessTouched']>) =>
+      inTurn(() => transaction(...watchedAndDecide)),
     evaluate: (script: string, keys: readonly string[], args: readonly string[]) =>
       inTurn(async () => {
         counter.sent += 1

@@ -33,9 +33,9 @@ export interface OpenedRedis {
 
 /**
  * Redis by the URLs of the configuration. Nothing is loaded and nothing connects before the first `open`; the two halves share their
- * connections.
+ * connections. `defaults` hold for every `open` that says nothing else.
  */
-export function openRedis(options: RedisOptions): OpenedRedis {
+export function openRedis(options: RedisOptions, defaults: OpenOptions = {}): OpenedRedis {
   const urls: Readonly<Record<RedisName, string | undefined>> = {
     redis: options.url,
     esiCache: options.esiCacheUrl,
@@ -44,7 +44,7 @@ export function openRedis(options: RedisOptions): OpenedRedis {
   const configured = redisNames.filter((name) => urls[name] !== undefined)
   const links = new Set<Link>()
   const opened = new Map<RedisName, Promise<Database>>()
-  const open = (name: RedisName, { signal }: OpenOptions = {}): Promise<Database> => {
+  const open = (name: RedisName, { signal = defaults.signal }: OpenOptions = {}): Promise<Database> => {
     const url = urls[name]
     if (url === undefined) {
       const message = `the Redis database '${name}' is not configured`
@@ -241,7 +241,8 @@ function halvesOf(link: Link, { target }: Opening, address: Address, id: string,
   const where: Where = { location: locationOf(target, [address]), user: target.user }
   const counter: Counter = { sent: 0 }
   const { runId, version, evictionPolicy } = facts
-  const read = masterReader(link, { id, runId, version, evictionPolicy }, where, counter)
+  const { database } = target
+  const read = masterReader(link, { id, database, runId, version, evictionPolicy }, where, counter)
   return { read, write: masterWriter(link, read, facts.isCluster, where, counter) }
 }
 
