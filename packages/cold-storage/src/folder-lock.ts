@@ -11,8 +11,8 @@ import { link, lstat, readdir, readFile, readlink, unlink, writeFile } from 'nod
 import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, folderError } from './folder-errors.js'
+import { pause } from './pause.js'
 import { StoreError } from './store.js'
 
 /** A lock is held for two or three system calls; who waits this long waits for a process that is stopped. */
@@ -85,7 +85,7 @@ async function acquire(path: string, me: Holder, signal: AbortSignal | undefined
           hint: `process ${holder.pid} on ${holder.host}: it is stopped, or its file system is; end it if it does not go on`,
         })
       }
-      await sleep(waitMs, undefined, signal === undefined ? {} : { signal })
+      await pause(waitMs, signal)
     }
   } finally {
     await removeFile(own)
@@ -142,13 +142,15 @@ async function readHolder(path: string): Promise<Holder | undefined> {
   }
 }
 
-/** Removes what processes of this machine left behind that were killed while they took a lock. */
-export async function removeDeadWaiters(folder: string): Promise<void> {
+/** Removes what processes of this machine left behind, before that instant, that were killed while they took a lock. */
+export async function removeDeadWaiters(folder: string, before: Date): Promise<void> {
   const names = await readdir(folder).catch(() => [])
   for (const name of names.filter((each) => each.endsWith(waiting))) {
     const path = join(folder, name)
-    const holder = await readHolder(path)
-    if (holder !== undefined && (await isDead(holder)) === true) await removeFile(path)
+    const [holder, stats] = await Promise.all([readHolder(path), lstat(path).catch(() => undefined)])
+    if (holder === undefined || stats === undefined || stats.mtimeMs >= before.getTime()) continue
+    // Without content: killed between making the file and writing it.
+    if (holder.host === '' || (await isDead(holder)) === true) await removeFile(path)
   }
 }
 

@@ -162,7 +162,8 @@ class FolderStore implements OpenStore {
 
   async abortUnfinishedUploads(prefix: string, startedBefore: Date, { signal }: ReadOptions = {}): Promise<number> {
     checkPrefix(prefix)
-    await removeDeadWaiters(join(this.#root, locks))
+    signal?.throwIfAborted()
+    await removeDeadWaiters(join(this.#root, locks), startedBefore)
     let aborted = 0
     for (const entry of await entriesOf(join(this.#root, uploads))) {
       signal?.throwIfAborted()

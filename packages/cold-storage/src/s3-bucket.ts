@@ -1,6 +1,6 @@
 import { HeadBucketCommand, HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 import type { ColdStorageConfig } from './config.js'
-import { factsOf, s3Error } from './s3-errors.js'
+import { factsOf, notS3, s3Error } from './s3-errors.js'
 import type { StoredObject } from './store.js'
 
 /** Metadata of an object that tells which call wrote it; each call draws a new one. */
@@ -65,7 +65,8 @@ export class S3Bucket {
       await this.#checkThatItExists(what, signal)
       return undefined
     }
-    const { ContentLength = 0, LastModified = new Date(0), ETag = '', Metadata } = found
+    const { ContentLength, LastModified, ETag, Metadata } = found
+    if (ContentLength === undefined || LastModified === undefined || ETag === undefined) throw notS3(what)
     const object = { name, sizeBytes: ContentLength, modifiedAt: LastModified, etag: ETag }
     return { object, writeId: Metadata?.[writeIdKey] }
   }

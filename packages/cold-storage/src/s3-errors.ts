@@ -119,7 +119,10 @@ export function s3Error(error: unknown, what: string, secrets: readonly string[]
   if (error instanceof StoreError) return error
   const facts = factsOf(error)
   const { code, hint } = meaningOf(facts)
-  const detail = redact([facts.name, facts.message].filter((text) => text !== '').join(': '), secrets)
+  const detail = redact(
+    [facts.name, facts.message].filter((text) => text !== '' && text !== 'Error').join(': '),
+    secrets,
+  )
   const sent = facts.attempts > 1 ? ` (sent ${facts.attempts} times)` : ''
   const status = facts.status === undefined ? '' : `, status ${facts.status}`
   return new StoreError(code, `cannot ${what}: ${detail}${status}${sent}`, hint === undefined ? {} : { hint })
@@ -146,10 +149,14 @@ function meaningOf({ name, message, status, networkCode }: S3ErrorFacts): Meanin
   if (status === 412 || status === 409) return { code: 'store-conflict' }
   if (status === 401 || status === 403) return { code: 'store-denied', hint: permissionsHint }
   if (status === 429 || status >= 500) return { code: 'store-unavailable' }
-  // Not an answer of S3: a web page, most likely.
-  if (status < 300)
-    return { code: 'store-failed', hint: 'the endpoint does not speak S3, or a proxy answers in its place' }
   return { code: 'store-failed' }
+}
+
+/** A web page with status 200 would pass for an empty store or a strange object. */
+export function notS3(what: string): StoreError {
+  return new StoreError('store-failed', `cannot ${what}: the answer is not one of S3`, {
+    hint: 'the endpoint does not speak S3, or a proxy answers in its place',
+  })
 }
 
 function redact(text: string, secrets: readonly string[]): string {

@@ -7,7 +7,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { isObjectName } from './object-name.js'
 import type { S3Bucket } from './s3-bucket.js'
-import { factsOf } from './s3-errors.js'
+import { factsOf, notS3 } from './s3-errors.js'
 import { StoreError, type StoredObject } from './store.js'
 
 export async function* listObjects(
@@ -18,7 +18,8 @@ export async function* listObjects(
   let token: string | undefined
   let previous = ''
   do {
-    const page = await bucket.run(`list ${prefix}*`, signal, (client, options) =>
+    const what = `list ${prefix}*`
+    const page = await bucket.run(what, signal, (client, options) =>
       client.send(
         new ListObjectsV2Command({
           Bucket: bucket.name,
@@ -28,6 +29,7 @@ export async function* listObjects(
         options,
       ),
     )
+    if (page.IsTruncated === undefined && page.KeyCount === undefined) throw notS3(what)
     for (const { Key = '', Size = 0, LastModified, ETag = '' } of page.Contents ?? []) {
       // Also what a service does that begins anew with every page.
       if (Buffer.compare(Buffer.from(Key), Buffer.from(previous)) <= 0) throw notInOrder(previous, Key)

@@ -10,7 +10,7 @@ import { checkName, checkPrefix, checkRange, rangeBehindEnd } from './object-nam
 import { S3Bucket } from './s3-bucket.js'
 import { makeClient } from './s3-client.js'
 import { ConditionsProof } from './s3-conditions.js'
-import { factsOf } from './s3-errors.js'
+import { factsOf, notS3 } from './s3-errors.js'
 import { abortUploads, listObjects } from './s3-listing.js'
 import { Upload } from './s3-upload.js'
 import {
@@ -52,10 +52,11 @@ class S3Store implements OpenStore {
     const { signal, range } = options
     checkName(name, this.#bucket.prefix)
     if (range !== undefined) checkRange(name, range)
-    const { Body, ContentLength, ContentRange } = await this.#request(name, range, signal)
+    const { Body, ContentLength, ContentRange, ETag } = await this.#request(name, range, signal)
     // In Node, the SDK gives a stream.
     const body = Body as AsyncIterable<Uint8Array> & { destroy(): void }
     try {
+      if (ETag === undefined) throw notS3(`read ${name}`)
       if (range !== undefined && ContentRange === undefined) {
         throw new StoreError('store-failed', `the store sends all of ${name} instead of a range of its bytes`)
       }

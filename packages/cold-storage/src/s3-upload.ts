@@ -9,8 +9,8 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3'
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { maxParts, partBytes, partsOf, type Part } from './parts.js'
+import { pause } from './pause.js'
 import { writeIdKey, type S3Bucket } from './s3-bucket.js'
 import { checksumOf, withAlgorithm } from './s3-checksum.js'
 import type { ConditionsProof } from './s3-conditions.js'
@@ -136,7 +136,7 @@ export class Upload {
           if (found?.writeId === this.#writeId) return found.object.etag
         }
         if (name !== 'ConditionalRequestConflict' || sent >= tries) throw error
-        await sleep(conflictPauseMs * sent, undefined, this.#signal === undefined ? {} : { signal: this.#signal })
+        await pause(conflictPauseMs * sent, this.#signal)
       }
     }
   }

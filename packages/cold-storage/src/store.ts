@@ -14,7 +14,10 @@ export interface StoredObject {
   readonly name: string
   readonly sizeBytes: number
   readonly modifiedAt: Date
-  /** Changes with every write of the object; good for `ifMatch` and nothing else (of multipart uploads it is no hash). */
+  /**
+   * Another one after every write of other bytes; the same bytes may have the same again (S3). Good for `ifMatch` and nothing else: of
+   * multipart uploads it is no hash. What `ifMatch` is to guard should hold something that is new in each write.
+   */
   readonly etag: string
 }
 
