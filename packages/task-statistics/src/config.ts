@@ -18,7 +18,10 @@ export const statisticsConfig = z.object({
     .describe(
       'trailing: the last days in every slot, and everything else again within recheckWithin. exact: the days that triggers noted; they must be installed first.',
     ),
-  rollups: z.array(z.enum(rollupNames)).default([...rollupNames]).describe('Rollups to keep. One that is left out keeps its rows.'),
+  rollups: z
+    .array(z.enum(rollupNames))
+    .default([...rollupNames])
+    .describe('Rollups to keep. One that is left out keeps its rows.'),
   trailingDays: z
     .number()
     .int()
@@ -44,7 +47,9 @@ export const statisticsConfig = z.object({
   growthRelations: z
     .array(relation)
     .default(['public.*', 'scheduler.*'])
-    .describe('Relations whose size is kept per day: schema.name, name (schema public), schema.*, or with the wildcards * and ?.'),
+    .describe(
+      'Relations whose size is kept per day: schema.name, name (schema public), schema.*, or with the wildcards * and ?.',
+    ),
 })
 
 export type StatisticsConfig = z.output<typeof statisticsConfig>

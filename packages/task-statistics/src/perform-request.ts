@@ -35,7 +35,7 @@ async function recalculate(counter: Counter, range: DayRange, cursor: Cursor): P
   const lastDay = addDays(range.to, -1)
   const begun = schema === undefined ? undefined : await selectRecalculation(context.db, schema, range.from, lastDay)
   const todo = { from: begun?.nextDay ?? range.from, to: range.to }
-  const borders = sliceBorders(facts.density, sliceRowsOf(context.config, cursor))
+  const borders = sliceBorders(facts, sliceRowsOf(context.config, cursor))
   const found: (Difference & { readonly rollup: string })[] = []
   let id = begun?.id
   for (const slice of cut(todo, borders)) {
@@ -74,7 +74,10 @@ async function ended(
   if (schema !== undefined) {
     const killmails = await countFrozenDays(context.db, 'killmails', range, schema)
     const battles = await countFrozenDays(context.db, 'battles', range, schema)
-    context.logger.info({ event: 'recalculated', days: formatRange(range), frozenDays: { killmails, battles } }, 'recalculated')
+    context.logger.info(
+      { event: 'recalculated', days: formatRange(range), frozenDays: { killmails, battles } },
+      'recalculated',
+    )
   }
   const findings = differenceFinding(found, range)
   const remaining = daysBetween(nextDay, range.to)

@@ -35,8 +35,10 @@ export const emptyCursor: Cursor = { counted: [], sweep: null, sweptAt: null, ex
 export interface Facts {
   readonly now: Date
   readonly sources: Readonly<Record<SourceName, SourceFacts>>
-  /** Killmails per day, by a sample; ascending, days without any left out. */
+  /** What counting each day costs, by a sample; ascending, days without any left out. */
   readonly density: readonly DayCount[]
+  /** The first day that any rollup has: with an archive, long before the first one that has rows to count. */
+  readonly oldestCounted: Day | undefined
   /** Days that triggers noted, ascending. */
   readonly noted: readonly Day[]
   /** Identifies the triggers of all sources; undefined unless every one is there and enabled. */
@@ -83,7 +85,7 @@ export function planStatistics(facts: Facts, config: StatisticsConfig, before: C
   const findings = findingsOf(facts, config, before)
   if (countable.length === 0) return { slices: [], findings, nothingToCount: true, cursor: before }
 
-  const borders = sliceBorders(facts.density, sliceRowsOf(config, before))
+  const borders = sliceBorders(facts, sliceRowsOf(config, before))
   const cursor = withSweep(facts, config, before, countable)
   const exact = isExact(facts, config, cursor)
   const noted = mergeNoted(facts.noted).flatMap((range) => cut(range, borders))
@@ -103,7 +105,14 @@ export function planStatistics(facts: Facts, config: StatisticsConfig, before: C
     slices.push(
       ...cut(trailing, borders)
         .reverse()
-        .map((range): Slice => ({ kind: 'trailing', range, rollups: countable, compare: true, reason, cursorAfter: undefined })),
+        .map((range): Slice => ({
+          kind: 'trailing',
+          range,
+          rollups: countable,
+          compare: true,
+          reason,
+          cursorAfter: undefined,
+        })),
     )
   }
   slices.push(...sweepSlices(facts, config, cursor, countable, borders))
@@ -151,7 +160,8 @@ function sweepSlices(
   const elapsedMs = facts.now.getTime() - Date.parse(sweep.startedAt)
   const dueShare = sweep.full ? Infinity : elapsedMs / (config.recheckWithin * sweepShare)
   const slices: Slice[] = []
-  for (const range of cut({ from: firstDay, to: sweep.before }, borders).reverse()) {
+  const lowest = sweep.full || config.freezeAfter === undefined ? firstDay : freezeBefore(facts.now, config.freezeAfter)
+  for (const range of cut({ from: lowest, to: sweep.before }, borders).reverse()) {
     if (shareFrom(facts.density, range.to) >= dueShare) break
     slices.push({
       kind: sweep.full ? 'first-count' : 'recheck',
@@ -159,14 +169,14 @@ function sweepSlices(
       rollups: countable,
       compare: !sweep.full,
       reason: sweep.full ? 'counted from end to end' : `re-check of all days within ${daysText(config.recheckWithin)}`,
-      cursorAfter: afterSlice(cursor, sweep, range),
+      cursorAfter: afterSlice(cursor, sweep, range.from, lowest),
     })
   }
   return slices
 }
 
-function afterSlice(cursor: Cursor, sweep: Sweep, range: DayRange): Cursor {
-  if (range.from !== firstDay) return { ...cursor, sweep: { ...sweep, before: range.from } }
+function afterSlice(cursor: Cursor, sweep: Sweep, before: Day, lowest: Day): Cursor {
+  if (before > lowest) return { ...cursor, sweep: { ...sweep, before } }
   return {
     counted: sweep.full ? sweep.rollups : cursor.counted,
     sweep: null,
@@ -183,16 +193,26 @@ export function sliceRowsOf(config: StatisticsConfig, { halvings }: Pick<Cursor,
   return Math.max(1, Math.round(config.sliceRows / 2 ** halvings))
 }
 
+/** Days of a slice where there is nothing left to count and only rollups are kept. */
+const keptDays = 31
+
 /** The first days of slices of about `sliceRows` killmails each, ascending. A day is never cut, so one may be larger. */
-export function sliceBorders(density: readonly DayCount[], sliceRows: number): readonly Day[] {
+export function sliceBorders(
+  { density, oldestCounted }: Pick<Facts, 'density' | 'oldestCounted'>,
+  sliceRows: number,
+): readonly Day[] {
+  const first = density[0]?.day
   const borders: Day[] = []
-  let rows = 0
-  for (const { day, killmails } of density) {
-    if (rows > 0 && rows + killmails > sliceRows) {
+  if (first !== undefined && oldestCounted !== undefined)
+    for (let day = oldestCounted; day < first; day = addDays(day, keptDays)) borders.push(day)
+  if (borders.length > 0 && first !== undefined) borders.push(first)
+  let sum = 0
+  for (const { day, rows } of density) {
+    if (sum > 0 && sum + rows > sliceRows) {
       borders.push(day)
-      rows = 0
+      sum = 0
     }
-    rows += killmails
+    sum += rows
   }
   return borders
 }
@@ -216,11 +236,11 @@ export function mergeNoted(days: readonly Day[]): readonly DayRange[] {
   return ranges
 }
 
-/** What share of all killmails lies on that day or later. */
+/** What share of all there is to count lies on that day or later. */
 function shareFrom(density: readonly DayCount[], from: Day): number {
-  const total = density.reduce((sum, { killmails }) => sum + killmails, 0)
+  const total = density.reduce((sum, { rows }) => sum + rows, 0)
   if (total === 0) return 0
-  return density.reduce((sum, { day, killmails }) => (day >= from ? sum + killmails : sum), 0) / total
+  return density.reduce((sum, { day, rows }) => (day >= from ? sum + rows : sum), 0) / total
 }
 
 // ── how to count ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -311,7 +331,8 @@ function findingsOf(facts: Facts, config: StatisticsConfig, cursor: Cursor): rea
     findings.push({
       key: 'triggers-missing',
       severity: 'warning',
-      summary: 'mode is exact, but the triggers that note changed days are not all there and enabled: counted as in mode trailing',
+      summary:
+        'mode is exact, but the triggers that note changed days are not all there and enabled: counted as in mode trailing',
       details: { hint: 'install them: statistics triggers install' },
     })
   }
@@ -321,7 +342,11 @@ function findingsOf(facts: Facts, config: StatisticsConfig, cursor: Cursor): rea
       key: 'recheck-late',
       severity: 'warning',
       summary: `the re-check of all days takes longer than recheckWithin (${daysText(config.recheckWithin)})`,
-      details: { startedAt: sweep.startedAt, before: sweep.before, hint: 'raise recheckWithin, or give the scheduler a larger budget' },
+      details: {
+        startedAt: sweep.startedAt,
+        before: sweep.before,
+        hint: 'raise recheckWithin, or give the scheduler a larger budget',
+      },
     })
   }
   const events = facts.sources.killmail_events

@@ -2,7 +2,7 @@
 import { sql, type RawBuilder } from 'kysely'
 import type { Day, DayRange } from './days.js'
 import type { Difference } from './recount.js'
-import { sourceColumns, sourceNames, type RollupName, type SourceName } from './rollups.js'
+import { rollups, sourceColumns, sourceNames, type RollupName, type SourceName } from './rollups.js'
 import { ownTables, type Db } from './tables.js'
 
 // ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -72,26 +72,51 @@ export async function selectSources(db: Db): Promise<Readonly<Record<SourceName,
 
 export interface DayCount {
   readonly day: Day
-  readonly killmails: number
+  /** What counting the day costs, in killmails. */
+  readonly rows: number
 }
 
-/** Pages that the sample reads, about: 16 MiB. */
+/** Pages that the sample of a table reads, about: 16 MiB. */
 const samplePages = 2048
 const pageBytes = 8192
+/** A battle with its participants costs about as much as this many killmails. */
+const battleWeight = 5
 
 /**
- * Killmails per day, by a sample of the table's pages: whole up to 16 MiB, and never a scan of a large table. The same pages as long as
- * the table has the same size, so that a plan and the run after it cut the same slices.
+ * Killmails and battles per day, by a sample of each table's pages: whole up to 16 MiB, and never a scan of a large one. The same pages as
+ * long as the table has the same size, so that a plan and the run after it cut the same slices.
  */
-export async function selectDensity(db: Db, sizeBytes: number): Promise<readonly DayCount[]> {
+export async function selectDensity(
+  db: Db,
+  { killmail_events: events, battles }: Readonly<Record<SourceName, SourceFacts>>,
+): Promise<readonly DayCount[]> {
+  const samples = [
+    ...(events.present ? [sampledDays('public.killmail_events', 'occurred_at', events.sizeBytes, 1)] : []),
+    ...(battles.present ? [sampledDays('public.battles', 'start_time', battles.sizeBytes, battleWeight)] : []),
+  ]
+  if (samples.length === 0) return []
+  const { rows } = await sql<{ day: string; rows: string }>`
+    SELECT pg_catalog.to_char(d.day, 'YYYY-MM-DD') AS day, sum(d.rows) AS rows
+    FROM (${sql.join(samples, sql` UNION ALL `)}) d GROUP BY d.day ORDER BY d.day`.execute(db)
+  return rows.map((row) => ({ day: row.day, rows: Number(row.rows) }))
+}
+
+function sampledDays(relation: string, time: string, sizeBytes: number, weight: number): RawBuilder<unknown> {
   const percent = Math.min(100, (100 * samplePages) / Math.max(1, sizeBytes / pageBytes))
-  const { rows } = await sql<{ day: string; killmails: string }>`
-    SELECT pg_catalog.to_char(d.day, 'YYYY-MM-DD') AS day, count(*) AS killmails FROM (
-      SELECT (k.occurred_at AT TIME ZONE 'UTC')::date AS day
-      FROM public.killmail_events k TABLESAMPLE SYSTEM (${sql.lit(percent)}) REPEATABLE (1)
-      WHERE k.occurred_at >= '0001-01-01T00:00:00Z' AND k.occurred_at < '9999-12-31T00:00:00Z'
-    ) d GROUP BY d.day ORDER BY d.day`.execute(db)
-  return rows.map(({ day, killmails }) => ({ day, killmails: (Number(killmails) * 100) / percent }))
+  const at = sql.id('t', time)
+  return sql`
+    SELECT (${at} AT TIME ZONE 'UTC')::date AS day, count(*) * ${sql.lit((weight * 100) / percent)} AS rows
+    FROM ${sql.table(relation)} t TABLESAMPLE SYSTEM (${sql.lit(percent)}) REPEATABLE (1)
+    WHERE ${at} >= '0001-01-01T00:00:00Z' AND ${at} < '9999-12-31T00:00:00Z' GROUP BY 1`
+}
+
+/** The first day that any rollup has; undefined when they are empty. */
+export async function selectOldestCounted(db: Db, schema: string): Promise<Day | undefined> {
+  const { rows } = await sql<{ day: string | null }>`
+    SELECT pg_catalog.to_char(least(${sql.join(
+      rollups.map(({ table }) => sql`(SELECT min(r.day) FROM ${sql.id(schema, table)} r)`),
+    )}), 'YYYY-MM-DD') AS day`.execute(db)
+  return rows[0]?.day ?? undefined
 }
 
 export interface Notes {
@@ -119,7 +144,11 @@ export interface SizedRelation {
 }
 
 /** Every relation with rows of its own outside the system schemas, of which the day has no size yet. */
-export async function selectUnmeasured(db: Db, schema: string | undefined, day: Day): Promise<readonly SizedRelation[]> {
+export async function selectUnmeasured(
+  db: Db,
+  schema: string | undefined,
+  day: Day,
+): Promise<readonly SizedRelation[]> {
   const measured =
     schema === undefined
       ? sql`false`

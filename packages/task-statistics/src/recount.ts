@@ -114,7 +114,7 @@ export async function replaceRows(
       ON CONFLICT (day, ${key}) DO UPDATE SET (${columns()}) = ROW(${columns('excluded')})
       RETURNING r.day, r.${key} AS key
     ), removed AS (
-      DELETE FROM ${table} r WHERE ${inRange(sql.id('r', 'day'), range)}
+      DELETE FROM ${table} r WHERE ${inRange(sql.id('r', 'day'), range)} AND ${notIn('r', 'frozen')}
         AND NOT EXISTS (SELECT 1 FROM fresh f WHERE f.day = r.day AND f.key = r.${key})
       RETURNING r.day
     )
@@ -141,11 +141,12 @@ export async function countFrozenDays(
 
 // ── what the rows must be ────────────────────────────────────────────────────────────────────────────────────────
 
-/** CTEs that end with `fresh (day, key, battles, killmails, …)`. */
+/** CTEs that end with `fresh (day, key, battles, killmails, …)`. Days that are frozen altogether are not even looked at. */
 function fresh(rollup: Rollup, range: DayRange, counting: Counting): RawBuilder<unknown> {
   return sql`
     frozen_killmails AS MATERIALIZED (${frozenDays(rollup, rollup.killmailPolicy, 'killmails', range, counting)}),
     frozen_battles AS MATERIALIZED (${frozenDays(rollup, 'battles', 'battles', range, counting)}),
+    frozen AS MATERIALIZED (SELECT day FROM frozen_killmails INTERSECT SELECT day FROM frozen_battles),
     ${battleParts(rollup, range, counting)},
     killmail_part AS (${killmailPart(rollup, range, counting)}),
     fresh AS (
@@ -186,7 +187,7 @@ function killmailPart(rollup: Rollup, range: DayRange, counting: Counting): RawB
   const kept = sql`
     SELECT r.day, r.${sql.id(rollup.key)} AS key, r.killmails, r.isk_destroyed, r.isk_lost
     FROM ${sql.id(counting.schema, rollup.table)} r
-    WHERE ${inRange(sql.id('r', 'day'), range)} AND r.killmails > 0`
+    WHERE ${inRange(sql.id('r', 'day'), range)} AND r.killmails > 0 AND ${notIn('r', 'frozen')}`
   if (!counting.killmailsCountable) return kept
   return sql`
     SELECT * FROM (${countedKillmails(rollup, range, counting)}) c WHERE ${notIn('c', 'frozen_killmails')}
@@ -240,7 +241,7 @@ function battleParts(rollup: Rollup, range: DayRange, counting: Counting): RawBu
   const kept = sql`
     SELECT r.day, r.${sql.id(rollup.key)} AS key, r.battles, r.participants, r.biggest_battle_id, r.biggest_battle_killmails
     FROM ${sql.id(counting.schema, rollup.table)} r
-    WHERE ${inRange(sql.id('r', 'day'), range)} AND r.battles > 0`
+    WHERE ${inRange(sql.id('r', 'day'), range)} AND r.battles > 0 AND ${notIn('r', 'frozen')}`
   if (!counting.battlesCountable) return sql`battle_part AS (${kept})`
   // Battles in order of size, so that "the biggest" is the greatest of one number wherever they are grouped.
   return sql`
@@ -303,7 +304,7 @@ function rowsOf(relation: string, time: string, range: DayRange, access: Access,
 
 function storedRows(rollup: Rollup, range: DayRange, { schema }: Counting): RawBuilder<unknown> {
   return sql`SELECT r.day, r.${sql.id(rollup.key)} AS key, ${columns('r')} FROM ${sql.id(schema, rollup.table)} r
-    WHERE ${inRange(sql.id('r', 'day'), range)}`
+    WHERE ${inRange(sql.id('r', 'day'), range)} AND ${notIn('r', 'frozen')}`
 }
 
 function columns(alias?: string): RawBuilder<unknown> {

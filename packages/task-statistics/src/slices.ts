@@ -55,7 +55,8 @@ export async function countSlice(counter: Counter, slice: Slice): Promise<Counte
     const slow = context.clock.monotonicMs() - startedAt > sliceLimitMs && isDivisible(slice.range)
     return { days, rows, slow }
   } catch (error) {
-    if ((error as { code?: string }).code !== '57014' || context.signal.aborted || !isDivisible(slice.range)) throw error
+    if ((error as { code?: string }).code !== '57014' || context.signal.aborted || !isDivisible(slice.range))
+      throw error
     throw new SliceTooLarge(slice.range, error)
   }
 }
@@ -87,7 +88,13 @@ async function compareAndWrite(counter: Counter, slice: Slice) {
     const rollups = slice.rollups.filter(({ name }) =>
       inside.some(({ rollup, differences }) => rollup === name && differences.length > 0),
     )
-    rows += await writeRange(counter, range, rollups, `${slice.reason}: ${describeDifferences(inside)} differ`, undefined)
+    rows += await writeRange(
+      counter,
+      range,
+      rollups,
+      `${slice.reason}: ${describeDifferences(inside)} differ`,
+      undefined,
+    )
   }
   if (slice.cursorAfter !== undefined) await counter.context.checkpoint.save(slice.cursorAfter)
   return { days: ranges.length, rows }
@@ -165,4 +172,3 @@ async function makeEqual(...[db, rollup, range, counting]: Parameters<typeof rep
 function isDivisible({ from, to }: DayRange): boolean {
   return addDays(from, 1) < to
 }
-

@@ -4,7 +4,15 @@ import { z } from 'zod'
 import { statisticsConfig } from './config.js'
 import { dayOf, formatRange } from './days.js'
 import { emptyCursor, planStatistics, type Cursor, type Facts, type StatisticsPlan } from './plan.js'
-import { deleteNotes, insertSizes, selectDensity, selectNotes, selectSources, selectUnmeasured } from './queries.js'
+import {
+  deleteNotes,
+  insertSizes,
+  selectDensity,
+  selectNotes,
+  selectOldestCounted,
+  selectSources,
+  selectUnmeasured,
+} from './queries.js'
 import { performRequest } from './perform-request.js'
 import { requestSchema } from './request.js'
 import { rollupNames, sourceNames } from './rollups.js'
@@ -42,7 +50,8 @@ export const statistics: Task<typeof statisticsConfig, unknown, Cursor, Request>
   checkpointSchema: cursorSchema,
   requestSchema,
   requires: ({ rollups }) => ({
-    relations: rollups.length === 0 ? [] : sourceNames.map((name) => ({ relation: `public.${name}`, privileges: ['select'] })),
+    relations:
+      rollups.length === 0 ? [] : sourceNames.map((name) => ({ relation: `public.${name}`, privileges: ['select'] })),
   }),
   run: async (context) => {
     const cursor = (await context.checkpoint.load()) ?? emptyCursor
@@ -63,16 +72,14 @@ export const statistics: Task<typeof statisticsConfig, unknown, Cursor, Request>
 async function readFacts(context: Context): Promise<{ readonly facts: Facts; readonly obsoleteNotes: number }> {
   const { db, stateSchema } = context
   const sources = await selectSources(db)
-  const events = sources.killmail_events
-  const density = events.present ? await selectDensity(db, events.sizeBytes) : []
+  const density = await selectDensity(db, sources)
+  const oldestCounted = stateSchema === undefined ? undefined : await selectOldestCounted(db, stateSchema)
   const notes =
-    stateSchema === undefined
-      ? { days: [], obsolete: 0 }
-      : await selectNotes(db, stateSchema, sources.battles.present)
+    stateSchema === undefined ? { days: [], obsolete: 0 } : await selectNotes(db, stateSchema, sources.battles.present)
   const triggers =
     stateSchema === undefined ? undefined : await selectTriggers(db, stateSchema, existingSources(sources))
   return {
-    facts: { now: context.clock.now(), sources, density, noted: notes.days, triggers },
+    facts: { now: context.clock.now(), sources, density, oldestCounted, noted: notes.days, triggers },
     obsoleteNotes: notes.obsolete,
   }
 }
@@ -85,35 +92,43 @@ async function countAll(
   findings: readonly Finding[],
 ): Promise<TaskResult> {
   const { context } = counter
-  let halvings = plan.cursor.halvings
+  const total = plan.slices.length
+  let cursor = plan.cursor
   let saved = before
+  let slow = false
   let rows = 0
+  const withPace = (next: Cursor): Cursor =>
+    slow ? { ...next, halvings: Math.min(next.halvings + 1, mostHalvings) } : next
+  const ended = async (done: number): Promise<TaskResult> => {
+    const last = withPace(cursor)
+    if (JSON.stringify(last) !== JSON.stringify(saved)) await context.checkpoint.save(last)
+    context.metrics.count('rows_corrected', rows)
+    return done < total ? { outcome: 'partial', remaining: total - done, findings } : { outcome: 'succeeded', findings }
+  }
   for (const [index, slice] of plan.slices.entries()) {
-    const remaining = plan.slices.length - index
-    if (context.budget.exhausted()) return { outcome: 'partial', remaining, findings }
-    context.progress({ done: index, total: plan.slices.length, unit: 'slices', current: formatRange(slice.range) })
+    if (context.budget.exhausted()) return ended(index)
+    context.progress({ done: index, total, unit: 'slices', current: formatRange(slice.range) })
+    const cursorAfter = slice.cursorAfter && withPace(slice.cursorAfter)
     try {
-      const cursorAfter = slice.cursorAfter && { ...slice.cursorAfter, halvings: Math.max(slice.cursorAfter.halvings, halvings) }
       const counted = await countSlice(counter, { ...slice, cursorAfter })
       rows += counted.rows
-      saved = cursorAfter ?? saved
-      if (counted.slow) halvings = Math.min(plan.cursor.halvings + 1, mostHalvings)
+      slow ||= counted.slow
     } catch (error) {
       if (!(error instanceof SliceTooLarge)) throw error
       context.logger.info({ event: 'slice-too-large', days: formatRange(slice.range) }, 'smaller slices from now on')
-      halvings = Math.min(plan.cursor.halvings + 1, mostHalvings)
-      await context.checkpoint.save({ ...(saved === before ? plan.cursor : saved), halvings })
-      return { outcome: 'partial', remaining, findings }
+      slow = true
+      return ended(index)
     }
+    cursor = slice.cursorAfter ?? cursor
+    saved = cursorAfter ?? saved
   }
-  const last = { ...(saved === before ? plan.cursor : saved), halvings }
-  if (JSON.stringify(last) !== JSON.stringify(saved)) await context.checkpoint.save(last)
-  context.metrics.count('rows_corrected', rows)
-  return { outcome: 'succeeded', findings }
+  return ended(total)
 }
 
 /** Once a day per relation, by the first run that sees it. */
-async function measureSizes(context: Context): Promise<{ readonly measured: number; readonly findings: readonly Finding[] }> {
+async function measureSizes(
+  context: Context,
+): Promise<{ readonly measured: number; readonly findings: readonly Finding[] }> {
   const { config, db, stateSchema } = context
   const patterns = config.growthRelations.map(parseRelationPattern)
   const today = dayOf(context.clock.now())
@@ -126,7 +141,12 @@ async function measureSizes(context: Context): Promise<{ readonly measured: numb
     await context.act(
       { kind: 'measure-sizes', target: `${stateSchema ?? 'scheduler'}.statistics_table_growth`, reason },
       async (fenced) => ({
-        rows: await insertSizes(fenced.db, stateSchema ?? '', today, unmeasured.map(({ oid }) => oid)),
+        rows: await insertSizes(
+          fenced.db,
+          stateSchema ?? '',
+          today,
+          unmeasured.map(({ oid }) => oid),
+        ),
       }),
     )
   } catch (error) {

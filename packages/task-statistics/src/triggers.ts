@@ -44,7 +44,9 @@ export async function selectTriggers(
     WHERE t.tgenabled IN ('O', 'A') AND p.proname = 'note_' || c.relname AND t.tgname LIKE 'statistics_note_%'
       AND c.relname = ANY (ARRAY[${sql.join([...sources, ''])}]::text[])
     ORDER BY t.oid`.execute(db)
-  return rows.length > 0 && rows.length === sources.length * events.length ? rows.map(({ oid }) => oid).join(' ') : undefined
+  return rows.length > 0 && rows.length === sources.length * events.length
+    ? rows.map(({ oid }) => oid).join(' ')
+    : undefined
 }
 
 /** Takes SHARE ROW EXCLUSIVE on the table until the transaction ends: reads go on, writes wait. */
@@ -55,7 +57,9 @@ export async function createTriggers(db: Db, schema: string, source: SourceName)
 
 /** Takes ACCESS EXCLUSIVE on the table until the transaction ends, as DROP TRIGGER does: everything waits, for milliseconds. */
 export async function dropTriggers(db: Db, schema: string, source: SourceName): Promise<void> {
-  const drops = events.map((event) => `DROP TRIGGER IF EXISTS ${triggerName(event)} ON ${quoteRelation('public', source)}`)
+  const drops = events.map(
+    (event) => `DROP TRIGGER IF EXISTS ${triggerName(event)} ON ${quoteRelation('public', source)}`,
+  )
   await sql.raw(drops.join(';\n')).execute(db)
   await sql`DROP FUNCTION IF EXISTS ${sql.id(schema, functionName(source))}()`.execute(db)
 }
@@ -66,7 +70,9 @@ export async function deleteAllNotes(db: Db, schema: string): Promise<number> {
   return Number(result.numAffectedRows ?? 0)
 }
 
-export function existingSources(sources: Readonly<Record<SourceName, { readonly present: boolean }>>): readonly SourceName[] {
+export function existingSources(
+  sources: Readonly<Record<SourceName, { readonly present: boolean }>>,
+): readonly SourceName[] {
   return sourceNames.filter((name) => sources[name].present)
 }
 
