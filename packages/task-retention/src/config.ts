@@ -219,6 +219,4 @@ export const retentionConfig = z
     }
   })
 
-/** One policy as configured: what is in {@link RetentionConfig}'s list. */
-export type PolicyConfig = z.output<typeof policy>
 export type RetentionConfig = z.output<typeof retentionConfig>

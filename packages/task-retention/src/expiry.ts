@@ -202,7 +202,7 @@ export function tableOf({ schema, name }: RelationName): RawBuilder<unknown> {
   return sql.id(schema, name)
 }
 
-export function instant(at: Date): RawBuilder<unknown> {
+function instant(at: Date): RawBuilder<unknown> {
   return sql`${at.toISOString()}::timestamptz`
 }
 

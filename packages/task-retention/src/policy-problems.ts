@@ -116,12 +116,16 @@ function isSameSet(a: readonly string[], b: readonly string[]): boolean {
   return [...a].sort().join('\0') === [...b].sort().join('\0')
 }
 
-/** Which policies must run before which: what belongs to a group before the group, and members before what waits for them. */
+/** Which policies must run before a group's: what belongs to the group, and what deletes its members. */
 function predecessors(policies: readonly ConfiguredPolicy[], group: ConfiguredPolicy): readonly ConfiguredPolicy[] {
-  const waitsFor = new Set(group.members.map(({ relation }) => identityOf(relation)))
   // A relation that is a member of itself waits for its own rows, from run to run: that is an order of rows, not of policies.
-  waitsFor.delete(identityOf(group.relation))
-  return policies.filter((policy) => policy.with?.policy === group.name || waitsFor.has(identityOf(policy.relation)))
+  const own = new Set([group, ...group.children].map(({ relation }) => identityOf(relation)))
+  const waitsFor = new Set(group.members.map(({ relation }) => identityOf(relation)).filter((each) => !own.has(each)))
+  return policies.filter(
+    (policy) =>
+      policy.with?.policy === group.name ||
+      [policy, ...policy.children].some(({ relation }) => waitsFor.has(identityOf(relation))),
+  )
 }
 
 function cycleProblems(policies: readonly ConfiguredPolicy[]): PolicyProblem[] {

@@ -84,7 +84,7 @@ function linkOf(link: {
 }
 
 /** Whether both follow the same columns of the same relation, in whatever order they are listed. */
-export function isSameLink(a: Link, b: Link): boolean {
+function isSameLink(a: Link, b: Link): boolean {
   const pairs = ({ columns, references }: Link) =>
     columns.map((column, index) => JSON.stringify([column, references[index]])).sort()
   return isSameRelation(a.relation, b.relation) && pairs(a).join() === pairs(b).join()

@@ -42,7 +42,7 @@ function onlyLeavesOutNulls(predicate: string, columns: readonly string[]): bool
 }
 
 /** A BRIN index will do for ranges of a column that grows with the rows. */
-export function hasTimeIndex({ indexes }: RelationFacts, timeColumn: string): boolean {
+function hasTimeIndex({ indexes }: RelationFacts, timeColumn: string): boolean {
   return indexes.some(
     (index) =>
       index.isValid &&

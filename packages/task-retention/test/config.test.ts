@@ -179,6 +179,12 @@ describe('the order of policies', () => {
     )
   })
 
+  it('puts what deletes members as children before, too', () => {
+    const lines = { relation: 'lines', columns: ['part'], references: ['id'] }
+    const group = { ...logs, members: [{ relation: 'lines', columns: ['log'], references: ['id'] }] }
+    expect(order([group, { ...parts, children: [lines] }])).toEqual(['parts', 'logs'])
+  })
+
   it('is that of the list otherwise, and a relation may wait for its own rows', () => {
     expect(
       order([{ ...parts, members: [{ relation: 'parts', columns: ['parent'], references: ['id'] }] }, logs]),

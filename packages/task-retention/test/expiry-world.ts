@@ -10,7 +10,7 @@ import { horizonsOf, resolvePolicies } from '../src/policy.js'
 import { selectPreflightFacts } from '../src/preflight-queries.js'
 import { judgePreflight } from '../src/preflight.js'
 
-export const slotAt = new Date('2026-11-23T02:00:00Z')
+const slotAt = new Date('2026-11-23T02:00:00Z')
 /** Sixty months before. */
 export const horizon = '2021-11-23 02:00:00+00'
 
