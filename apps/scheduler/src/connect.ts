@@ -28,11 +28,15 @@ export function open({ databaseUrl, databaseDirectUrl, maxConnections }: Program
 }
 
 /**
- * Connects, works and closes. An error of `work` that comes from missing grants on the scheduler's own tables is told as that.
+ * Connects (until `signal` aborts), works and closes. An error of `work` that comes from missing grants on the scheduler's own tables is told as that.
  * @throws SchedulerError `database-unavailable`, `database-standby`, `database-too-old`, `database-permission`, and whatever `work` throws
  */
-export async function withDatabase<T>(program: ProgramOptions, work: (connected: Connected) => Promise<T>): Promise<T> {
-  const connected = await connect(program)
+export async function withDatabase<T>(
+  program: ProgramOptions,
+  work: (connected: Connected) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  const connected = await connect(program, signal)
   try {
     return await work(connected)
   } catch (error) {
@@ -42,10 +46,10 @@ export async function withDatabase<T>(program: ProgramOptions, work: (connected:
   }
 }
 
-async function connect(program: ProgramOptions): Promise<Connected> {
+async function connect(program: ProgramOptions, signal: AbortSignal | undefined): Promise<Connected> {
   const connections = open(program)
   try {
-    const facts = await connections.probe()
+    const facts = await connections.probe(signal === undefined ? {} : { signal })
     refuseUnfit(facts)
     return { connections, facts }
   } catch (error) {

@@ -68,16 +68,24 @@ export function stateDenial(grants: StateGrants, schema: string, user: string): 
     }
   }
   const denied = tables.filter(({ lacks }) => lacks.length > 0)
-  const details = [
-    ...(mayUse ? [] : [`may not use the schema ${name}`]),
-    ...denied.map((table) => `lacks ${table.lacks.join(', ')} on ${name}.${identifier(table.name)}`),
-  ]
+  const details = [...(mayUse ? [] : [`may not use the schema ${name}`]), ...lacksInWords(denied, name)]
   if (details.length === 0) return undefined
   const mends = [
     ...(mayUse ? [] : [`GRANT USAGE ON SCHEMA ${name} TO ${role};`]),
     ...(denied.length === 0 ? [] : [`GRANT ${needed.join(', ')} ON ALL TABLES IN SCHEMA ${name} TO ${role};`]),
   ]
   return { detail: details.join('; '), mend: mends.join(' ') }
+}
+
+/** Tables that lack the same are told together, and not all of them. */
+function lacksInWords(denied: StateGrants['tables'], schema: string): readonly string[] {
+  const mostNamed = 3
+  return [...new Set(denied.map(({ lacks }) => lacks.join(', ')))].map((lacks) => {
+    const tables = denied.filter((table) => table.lacks.join(', ') === lacks)
+    const named = tables.slice(0, mostNamed).map((table) => `${schema}.${identifier(table.name)}`)
+    const more = tables.length > mostNamed ? ` and ${tables.length - mostNamed} more` : ''
+    return `lacks ${lacks} on ${named.join(', ')}${more}`
+  })
 }
 
 /** As people write it: quoted only where it has to be. */

@@ -180,6 +180,46 @@ describe('a role without grants', () => {
   })
 })
 
+describe('a role without grants on a schema that is there', () => {
+  const grants = (name: string) => ({
+    nothing: `REVOKE ALL ON SCHEMA scheduler FROM ${name}`,
+    'USAGE alone': `GRANT USAGE ON SCHEMA scheduler TO ${name}`,
+    'USAGE and SELECT': `GRANT USAGE ON SCHEMA scheduler TO ${name}; GRANT SELECT ON ALL TABLES IN SCHEMA scheduler TO ${name}`,
+  })
+
+  it.each(['nothing', 'USAGE alone', 'USAGE and SELECT'] as const)(
+    'but %s is told which, and the SQL mends it',
+    async (has) => {
+      const own = await createTestDatabase()
+      try {
+        expect((await battlescope(['migrate'], { DATABASE_URL: own.url })).exitCode).toBe(0)
+        const role = await createTestRole(own)
+        await own.query(grants(role.name)[has])
+        const environment = { DATABASE_URL: role.url }
+        const readsOnly = has === 'USAGE and SELECT'
+        for (const argv of [[], ...(readsOnly ? [] : [['plan'], ['status'], ['history'], ['pause', 'analyze']])]) {
+          const text = await fails(argv, environment, 78)
+          expect(text).toMatch(
+            /may not use the schema scheduler|lacks (SELECT, )?INSERT, UPDATE, DELETE on scheduler\./,
+          )
+          expect(text).toContain('GRANT')
+          expect(text).not.toContain('bug')
+        }
+        const doctor = await battlescope(['doctor', '--json'], environment)
+        expect(doctor.exitCode).toBe(78)
+        const checks = JSON.parse(doctor.stdout) as { check: string; result: string; mend?: string }[]
+        const check = checks.find((each) => each.check === 'schema scheduler')
+        expect(check).toMatchObject({ result: 'fail' })
+        await own.query(check?.mend ?? '')
+        expect((await battlescope([], environment)).exitCode).toBe(0)
+        expect((await battlescope(['doctor'], environment)).stdout).toMatch(/schema scheduler +ok/)
+      } finally {
+        await own.drop()
+      }
+    },
+  )
+})
+
 describe('tasks', () => {
   it('that do not exist are named, with the nearest', async () => {
     const text = await fails([], { DATABASE_URL: database.url, SCHEDULER_TASKS: 'analyse' }, 78)
@@ -208,6 +248,33 @@ describe('tasks', () => {
 })
 
 describe('options', () => {
+  it('and connection strings that are wrong are all reported at once', async () => {
+    const text = await fails(
+      ['status'],
+      {
+        DATABASE_URL: `postgres://me:${password}@db:port/x`,
+        DATABASE_DIRECT_URL: `mysql://me:${password}@db/x`,
+        SCHEDULER_GRACE: '10',
+        SCHEDULER_TASKS: 'analyse,npm:something',
+        SCHEDULER_SOMETHING_OPTION: 'of a package that is not loaded yet',
+        SCHEDULER_CONFIG: join(folder, 'nowhere.yaml'),
+      },
+      78,
+    )
+    expect(text).toContain('5 problems')
+    for (const part of [
+      'DATABASE_URL',
+      'the port',
+      'DATABASE_DIRECT_URL',
+      'mysql://',
+      'SCHEDULER_GRACE',
+      'analyse',
+      'nowhere.yaml',
+    ])
+      expect(text).toContain(part)
+    expect(await fails([], { SCHEDULER_GRACE: '10' }, 78)).toContain('2 problems')
+  })
+
   it('that are mistyped in the environment are all reported at once', async () => {
     const text = await fails(
       [],

@@ -69,8 +69,11 @@ async function withStore(
 ): Promise<number> {
   const configuration = await loadConfiguration(host, flags)
   const { program } = configuration
-  await withDatabase(program, ({ connections }) =>
-    work(new StateStore(connections, program.schema), new Output(host), configuration, connections),
+  await withDatabase(
+    program,
+    ({ connections }) =>
+      work(new StateStore(connections, program.schema), new Output(host), configuration, connections),
+    host.stop,
   )
   return 0
 }
