@@ -125,7 +125,7 @@ export function manifestFromCatalog(batch: BatchWithObjects, owner: RecordedOwne
   return manifestOf({ batch, objects: batch.objects.filter(isVerified), owner })
 }
 
-export function serializeManifest(manifest: Manifest): Uint8Array {
+export function serializeManifest(manifest: Manifest): Buffer {
   return Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`)
 }
 

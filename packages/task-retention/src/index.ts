@@ -1,3 +1,2 @@
-export { retentionConfig, type RetentionConfig } from './config.js'
-export { planRetention, type RetentionPlan } from './plan.js'
 export { retention, retention as default } from './task.js'
+export { retentionConfig, type RetentionConfig } from './config.js'

@@ -1,34 +1,149 @@
 import { defineTask, type Task } from '@battlescope/scheduler-core'
+import { codeOf } from './batch-errors.js'
+import type { BatchPlan } from './archive-batch.js'
+import { shapeOf } from './batch-shape.js'
+import { cleanUp, followManifests } from './clean-up.js'
 import { retentionConfig } from './config.js'
-import { planRetention } from './plan.js'
-import { countExpired, deleteExpired, relation, selectRelationExists, type RetentionTables } from './queries.js'
+import { beginSlot, cursorSchema, horizonsIn, progressOf, withSlotEnded, type Cursor } from './cursor.js'
+import { expiryOf, stillExpired } from './expiry.js'
+import { countExpired, selectExpiredKeys } from './expiry-queries.js'
+import { buildMissingIndexes } from './missing-indexes.js'
+import { runOrphans } from './orphans.js'
+import { takeStore } from './ownership.js'
+import { forecast, planPolicies, resultOf, stuckFinding, type PolicyPlan } from './plan.js'
+import { keyOf, resolvePolicies } from './policy.js'
+import { runBatches, type PolicyEnd } from './policy-run.js'
+import { judgePreflight } from './preflight.js'
+import type { PreflightFacts } from './preflight-facts.js'
+import type { PolicyReport, PreflightReport } from './preflight-report.js'
+import { selectPreflightFacts } from './preflight-queries.js'
+import { Slice, type Context } from './slice.js'
+import { Bystanders } from './stand-aside.js'
 
-type Retention = Task<typeof retentionConfig, RetentionTables>
-
-/** Read → plan → act, one action after another. */
-export const retention: Retention = defineTask({
+/** Archives what expired, and deletes exactly what was archived. */
+export const retention: Task<typeof retentionConfig, unknown, Cursor> = defineTask({
   apiVersion: 1,
   name: 'retention',
-  description: 'deletes rows of retention that expired',
-  schedule: { kind: 'interval', everyMs: 3_600_000 },
-  timeoutMs: 30_000,
+  description: 'moves expired rows to cold storage and deletes them',
+  schedule: { kind: 'cron', expression: '0 2 * * *', timezone: 'UTC' },
+  timeoutMs: 45_000,
+  heavy: true,
   configSchema: retentionConfig,
-  requires: () => ({ relations: [{ relation, privileges: ['select', 'delete'] }] }),
-
-  async run(context) {
-    const { config, db } = context
-    if (!(await selectRelationExists(db))) return { outcome: 'skipped', reason: `there is no relation ${relation}` }
-
-    const horizon = new Date(context.clock.now().getTime() - config.grace)
-    const { batches } = planRetention({ expiredRows: await countExpired(db, horizon), batchSize: config.batchSize })
-
-    for (const [index, rows] of batches.entries()) {
-      if (context.budget.exhausted()) return { outcome: 'partial', remaining: batches.length - index }
-      context.progress({ done: index, total: batches.length, unit: 'batches' })
-      await context.act({ kind: 'delete-rows', target: relation, reason: `${rows} rows expired` }, async (fenced) => ({
-        rows: await deleteExpired(fenced.db, horizon, rows),
-      }))
+  checkpointSchema: cursorSchema,
+  requires: (config) => {
+    const policies = resolvePolicies(config)
+    const relation = ({ relation: name }: { readonly relation: { readonly schema: string; readonly name: string } }) =>
+      keyOf(name)
+    return {
+      relations: policies.flatMap((policy) => [
+        { relation: relation(policy), privileges: ['select', 'update', 'delete'] as const },
+        ...policy.children.map((child) => ({ relation: relation(child), privileges: ['select', 'delete'] as const })),
+        ...policy.members.map((member) => ({ relation: relation(member), privileges: ['select'] as const })),
+      ]),
+      ...(policies.some(({ archive }) => archive) ? { clients: ['store'] as const } : {}),
+      ...(config.createMissingIndexes ? { direct: true } : {}),
     }
-    return { outcome: 'succeeded' }
   },
+  run: runSlice,
 })
+
+async function runSlice(context: Context) {
+  const policies = resolvePolicies(context.config)
+  const saved = await context.checkpoint.load()
+  const slice = new Slice(context, beginSlot(saved, context.slot, policies))
+  await cleanUp(slice)
+  const facts = await selectPreflightFacts(context.db, policies)
+  const report = judgePreflight(facts, policies, context.config)
+  const plan = planPolicies(report, context.hasClient('store'))
+  for (const finding of plan.findings) slice.report(finding)
+  await buildMissingIndexes(slice, plan.runnable)
+  if (context.dryRun) return planSlice(slice, facts, report, plan)
+  // The horizon is that of the slot's first run, whatever happens to the others.
+  if (saved?.slotId !== slice.cursor.slotId) await context.checkpoint.save(slice.cursor)
+
+  let remaining: number | undefined
+  for (const own of plan.runnable) {
+    const end = await runPolicy(slice, facts, report, own)
+    const left = end.kind === 'stopped' ? end.remaining : end.setAside
+    context.metrics.gauge('backlog_rows', left, { policy: own.policy.name })
+    if (end.kind === 'stopped') remaining = (remaining ?? 0) + end.remaining
+  }
+  await followManifests(slice)
+  await context.checkpoint.save(slice.cursor)
+  if (plan.skipped !== undefined) return { outcome: 'skipped' as const, reason: plan.skipped, findings: slice.findings }
+  return resultOf({ remaining, findings: slice.findings })
+}
+
+async function runPolicy(
+  slice: Slice,
+  facts: PreflightFacts,
+  report: PreflightReport,
+  { policy }: PolicyReport,
+): Promise<PolicyEnd> {
+  const { context } = slice
+  const { name } = policy
+  if (progressOf(slice.cursor, name).finished) return { kind: 'finished', setAside: 0 }
+  const horizons = horizonsIn(slice.cursor)
+  const expiry = expiryOf(report, name, horizons, context.stateSchema)
+  const plan: BatchPlan = {
+    shape: shapeOf(policy, facts),
+    deletable: (alias) => stillExpired(expiry, alias),
+    locks: true,
+    horizon: horizons.byPolicy[name] ?? horizons.slotAt,
+    asText: new Map(),
+  }
+  const db = context.reader({ statementTimeoutMs: context.config.countLimit })
+  let end: PolicyEnd
+  try {
+    end = await runBatches(slice, plan, (limit, after) =>
+      selectExpiredKeys(db, expiry, { limit, ...(after === undefined ? {} : { after }) }),
+    )
+  } catch (error) {
+    // A list that takes too long takes too long in every run: the other policies go on, and a human has to see it.
+    if (codeOf(error) !== '57014' || context.signal.aborted) throw error
+    slice.report({
+      key: `not-found-${name}`,
+      severity: 'error',
+      summary: `finding the expired rows of ${keyOf(policy.relation)} takes longer than countLimit`,
+      details: { hint: 'an index on the time column helps; see the findings of preflight' },
+    })
+    end = { kind: 'finished', setAside: 1 }
+  }
+  if (end.kind === 'finished' && policy.archive) {
+    const orphans = await runOrphans(slice, plan, report)
+    if (orphans.kind === 'stopped') return orphans
+  }
+  if (end.kind === 'stopped') return end
+  slice.cursor = withSlotEnded(slice.cursor, name, { expired: end.setAside > 0 })
+  const stuck = stuckFinding(name, slice.cursor.stuck[name] ?? 0, context.config)
+  if (stuck !== undefined) slice.report(stuck)
+  return end
+}
+
+/** What a run would do, as far as can be told without doing it. */
+async function planSlice(slice: Slice, facts: PreflightFacts, report: PreflightReport, plan: PolicyPlan) {
+  const { context, cursor } = slice
+  const db = context.reader({ statementTimeoutMs: context.config.countLimit })
+  for (const own of plan.runnable) {
+    const { policy } = own
+    const expiry = expiryOf(report, policy.name, horizonsIn(cursor), context.stateSchema)
+    const count = await countExpired(db, expiry)
+    const rate = cursor.rates[policy.name]
+    const work = forecast({ report: own, count, facts, rate, config: context.config })
+    if (work.length === 0) continue
+    await new Bystanders(
+      slice,
+      [policy, ...policy.children].map(({ relation }) => relation),
+    ).look()
+    if (policy.archive && (await takeStore(slice)).kind === 'refused') continue
+    for (const { kind, target, reason } of work) {
+      await (kind === 'archive'
+        ? context.act({ kind, target, reason, via: 'store' }, () => Promise.resolve())
+        : context.act({ kind, target, reason }, () => Promise.resolve()))
+    }
+  }
+  const { findings } = slice
+  return plan.skipped === undefined
+    ? { outcome: 'succeeded' as const, findings }
+    : { outcome: 'skipped' as const, reason: plan.skipped, findings }
+}

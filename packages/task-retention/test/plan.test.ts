@@ -1,13 +1,198 @@
 import { describe, expect, it } from 'vitest'
-import { planRetention } from '../src/plan.js'
+import { retentionConfig } from '../src/config.js'
+import { beginSlot, withProgress, withRate, withSlotEnded, type Cursor } from '../src/cursor.js'
+import { KeyQueue } from '../src/key-queue.js'
+import { forecast, planPolicies, resultOf, stuckFinding } from '../src/plan.js'
+import { resolvePolicies } from '../src/policy.js'
+import type { PreflightFacts, RelationFacts } from '../src/preflight-facts.js'
+import type { PolicyReport, Problem } from '../src/preflight-report.js'
 
-describe('planRetention', () => {
-  it.each([
-    [0, 10, []],
-    [7, 10, [7]],
-    [20, 10, [10, 10]],
-    [25, 10, [10, 10, 5]],
-  ])('cuts %i rows into batches of %i', (expiredRows, batchSize, batches) => {
-    expect(planRetention({ expiredRows, batchSize })).toEqual({ batches })
+const policies = resolvePolicies(retentionConfig.parse({}))
+const [killmails, battles] = policies
+
+function reportOf(policy = killmails!, change: Partial<PolicyReport> = {}): PolicyReport {
+  return {
+    policy,
+    state: 'ready',
+    reason: undefined,
+    blocked: [],
+    warnings: [],
+    keys: new Map(),
+    partitioning: undefined,
+    ...change,
+  }
+}
+
+function problem(change: Partial<Problem> = {}): Problem {
+  return {
+    code: 'row-security',
+    relation: 'public.killmail_events',
+    summary: 'hides rows',
+    mend: ['ALTER …'],
+    ...change,
+  }
+}
+
+describe('planPolicies', () => {
+  const plan = (reports: readonly PolicyReport[], hasStore = true) =>
+    planPolicies({ policies: reports, unindexed: new Set() }, hasStore)
+
+  it('runs what is ready, in order', () => {
+    const { runnable, findings, skipped } = plan([reportOf(), reportOf(battles)])
+    expect(runnable.map(({ policy }) => policy.name)).toEqual(['killmails', 'battles'])
+    expect(findings).toEqual([])
+    expect(skipped).toBeUndefined()
   })
+
+  it('skips what is blocked, with the SQL that mends it, and runs the others', () => {
+    const { runnable, findings } = plan([
+      reportOf(killmails, { state: 'blocked', blocked: [problem(), problem({ code: 'key-missing' })] }),
+      reportOf(battles),
+    ])
+    expect(runnable.map(({ policy }) => policy.name)).toEqual(['battles'])
+    expect(findings).toMatchObject([
+      {
+        key: 'blocked-killmails',
+        severity: 'error',
+        summary: 'policy killmails deletes nothing: hides rows (and 1 more)',
+        details: { problems: [{ code: 'row-security', mend: ['ALTER …'] }, { code: 'key-missing' }] },
+      },
+    ])
+  })
+
+  it('says what only costs time, and is silent about what merely is so', () => {
+    const { runnable, findings } = plan([
+      reportOf(killmails, {
+        warnings: [problem({ code: 'time-index-missing' }), problem({ code: 'relation-missing' })],
+      }),
+      reportOf(battles, { warnings: [problem({ code: 'partitioned' })] }),
+    ])
+    expect(runnable).toHaveLength(2)
+    expect(findings.map(({ key, severity }) => [key, severity])).toEqual([['preflight-killmails', 'warning']])
+  })
+
+  it('deletes nothing that wants an archive where there is no store', () => {
+    const alone = plan([reportOf(), reportOf(battles)], false)
+    expect(alone.runnable).toEqual([])
+    expect(alone.skipped).toMatch(/no cold storage/)
+    expect(alone.findings).toMatchObject([{ key: 'no-store', summary: expect.stringContaining('killmails, battles') }])
+
+    const mixed = plan([reportOf({ ...killmails!, archive: false }), reportOf(battles)], false)
+    expect(mixed.runnable.map(({ policy }) => policy.name)).toEqual(['killmails'])
+    expect(mixed.skipped).toBeUndefined()
+    expect(mixed.findings).toMatchObject([{ key: 'no-store' }])
+  })
+
+  it.each([
+    [[], 'no policies are configured'],
+    [[reportOf(killmails, { state: 'not-applicable' })], 'none of the relations exists'],
+    [[reportOf(killmails, { state: 'blocked', blocked: [problem()] })], 'every policy is blocked'],
+  ])('says why nothing runs', (reports, reason) => {
+    expect(plan(reports).skipped).toBe(reason)
+  })
+})
+
+describe('forecast', () => {
+  const facts: PreflightFacts = {
+    relations: new Map(
+      ['public.killmail_events', 'public.killmail_enrichments', 'public.pilot_ship_history'].map((name) => [
+        name,
+        { estimatedRows: 1000, totalBytes: 500_000 } as RelationFacts,
+      ]),
+    ),
+    references: [],
+  }
+  const count = {
+    rows: 1200,
+    oldest: '2020-01-01 00:00:00.000000+00',
+    newest: '2020-03-01 00:00:00.000000+00',
+    children: new Map([
+      ['public.killmail_enrichments', 1200],
+      ['public.pilot_ship_history', 0],
+    ]),
+  }
+  const config = { batchRows: 500, maxRowsPerRun: 1000 }
+
+  it('lists what each run does, by relation, with rows, bytes, span, batches and time', () => {
+    const work = forecast({ report: reportOf(), count, facts, rate: 100, config })
+    expect(work.map(({ kind, target }) => `${kind} ${target}`)).toEqual([
+      'archive public.killmail_events',
+      'archive public.killmail_enrichments',
+      'delete-rows public.killmail_events',
+    ])
+    expect(work[0]?.reason).toBe('killmails: 1200 rows, about 600000 bytes')
+    expect(work[2]?.reason).toBe(
+      'killmails: 1200 rows from 2020-01-01 00:00:00.000000+00 to 2020-03-01 00:00:00.000000+00 and what hangs on them; ' +
+        '2400 rows in all, about 1200000 bytes, 3 batches, about 24 s, in 3 runs at least',
+    )
+  })
+
+  it('archives nothing where the policy does not', () => {
+    const report = reportOf({ ...killmails!, archive: false })
+    const work = forecast({ report, count, facts, rate: undefined, config })
+    expect(work.map(({ kind }) => kind)).toEqual(['delete-rows'])
+  })
+
+  it('lists nothing where nothing expired', () => {
+    expect(forecast({ report: reportOf(), count: { ...count, rows: 0 }, facts, rate: undefined, config })).toEqual([])
+  })
+})
+
+describe('the cursor', () => {
+  const slot = { id: 'retention@2026-11-23T02:00:00Z', scheduledAt: new Date('2026-11-23T02:00:00Z') }
+  const next = { id: 'retention@2026-11-24T02:00:00Z', scheduledAt: new Date('2026-11-24T02:00:00Z') }
+
+  it('fixes the horizon of each policy for the slot', () => {
+    const cursor = beginSlot(undefined, slot, policies)
+    expect(cursor.horizons).toEqual({ killmails: '2021-11-23T02:00:00.000Z', battles: '2021-11-23T02:00:00.000Z' })
+    const longer = resolvePolicies(retentionConfig.parse({ keep: '72 months' }))
+    expect(beginSlot(cursor, slot, longer).horizons).toEqual(cursor.horizons)
+    expect(beginSlot(cursor, next, longer).horizons).toMatchObject({ killmails: '2020-11-24T02:00:00.000Z' })
+  })
+
+  it('forgets progress with the slot, and keeps what was learned', () => {
+    let cursor: Cursor = { ...beginSlot(undefined, slot, policies), sizes: { x: 7 } }
+    cursor = withProgress(cursor, 'killmails', { parents: 5, rows: 20 })
+    cursor = withRate(cursor, 'killmails', 100, 1000)
+    cursor = withRate(cursor, 'killmails', 200, 1000)
+    expect(beginSlot(cursor, slot, policies).progress).toEqual({
+      killmails: { parents: 5, rows: 20, discarded: 0, finished: false },
+    })
+    const later = beginSlot(cursor, next, policies)
+    expect(later).toMatchObject({ progress: {}, sizes: { x: 7 }, rates: { killmails: 130 } })
+  })
+
+  it('counts slots in which nothing was deleted although rows expired', () => {
+    let cursor = beginSlot(undefined, slot, policies)
+    cursor = withSlotEnded(cursor, 'killmails', { expired: true })
+    cursor = withSlotEnded(cursor, 'killmails', { expired: true })
+    expect(cursor.stuck).toEqual({ killmails: 2 })
+    expect(stuckFinding('killmails', 2, { stuckRuns: 3 })).toBeUndefined()
+    expect(stuckFinding('killmails', 3, { stuckRuns: 3 })?.key).toBe('stuck-killmails')
+    expect(withSlotEnded(cursor, 'killmails', { expired: false }).stuck).toEqual({ killmails: 0 })
+    const progressed = withProgress(cursor, 'killmails', { parents: 1 })
+    expect(withSlotEnded(progressed, 'killmails', { expired: true }).stuck).toEqual({ killmails: 0 })
+  })
+})
+
+describe('KeyQueue', () => {
+  const key = (id: number, month = '2020-01') => ({ key: [String(id)], time: '', month })
+
+  it('gives batches of one month, in order, and takes keys back to the front', () => {
+    const queue = new KeyQueue()
+    queue.add([key(1), key(2), key(3), key(4, '2020-02')])
+    expect(queue.take(2).map(({ key }) => key[0])).toEqual(['1', '2'])
+    expect(queue.length).toBe(2)
+    queue.putBack([key(2)])
+    expect(queue.take(10).map(({ key }) => key[0])).toEqual(['2', '3'])
+    expect(queue.take(10).map(({ key }) => key[0])).toEqual(['4'])
+    expect(queue.take(10)).toEqual([])
+    queue.add([key(5)])
+    expect(queue.take(1)).toHaveLength(1)
+  })
+})
+
+it('resultOf is partial as long as rows remain', () => {
+  expect(resultOf({ remaining: undefined, findings: [] })).toEqual({ outcome: 'succeeded', findings: [] })
+  expect(resultOf({ remaining: 0, findings: [] })).toEqual({ outcome: 'partial', remaining: 1, findings: [] })
 })

@@ -1,0 +1,87 @@
+/** What one batch of a policy consists of: its relation and those that hang on it, with what is needed to name rows. Pure. */
+import type { RelationName } from '@battlescope/database'
+import { keyOf, type Child, type Policy } from './policy.js'
+import type { KeyColumn, PreflightFacts, ReferenceFacts } from './preflight-facts.js'
+
+export interface BatchShape {
+  readonly policy: Policy
+  readonly parent: ParentShape
+  /** In the order in which they are deleted. */
+  readonly children: readonly ChildShape[]
+}
+
+export interface RelationShape {
+  readonly relation: RelationName
+  /** As {@link keyOf} writes it. */
+  readonly name: string
+  readonly keyColumns: readonly KeyColumn[]
+}
+
+export interface ParentShape extends RelationShape {
+  /** Columns that children point to, or that are part of the key: what is read of each parent. */
+  readonly targetColumns: readonly KeyColumn[]
+}
+
+export interface ChildShape extends RelationShape {
+  /** The pointing columns, with the type of what they point to: values of it are what they are compared with. */
+  readonly linkColumns: readonly KeyColumn[]
+  /** For each of them the parent's column. */
+  readonly references: readonly string[]
+  /** PostgreSQL itself keeps rows from arriving while their parent is locked. */
+  readonly hasForeignKey: boolean
+}
+
+/** @throws RangeError when the facts lack a relation that preflight admitted */
+export function shapeOf(policy: Policy, facts: PreflightFacts): BatchShape {
+  const own = factsOf(facts, policy.relation)
+  const children = policy.children.map((child) => childShape(policy, child, facts))
+  const targets = new Set([
+    ...own.primaryKey.map(({ name }) => name),
+    ...children.flatMap(({ references }) => references),
+  ])
+  return {
+    policy,
+    parent: {
+      relation: policy.relation,
+      name: keyOf(policy.relation),
+      keyColumns: own.primaryKey,
+      targetColumns: [...targets].map((name) => ({ name, type: typeOf(facts, policy.relation, name) })),
+    },
+    children,
+  }
+}
+
+function childShape(policy: Policy, child: Child, facts: PreflightFacts): ChildShape {
+  return {
+    relation: child.relation,
+    name: keyOf(child.relation),
+    keyColumns: factsOf(facts, child.relation).primaryKey,
+    linkColumns: child.columns.map((name, index) => ({
+      name,
+      type: typeOf(facts, policy.relation, child.references[index] ?? ''),
+    })),
+    references: child.references,
+    hasForeignKey: facts.references.some((reference) => isForeignKeyOf(reference, policy, child)),
+  }
+}
+
+function isForeignKeyOf(reference: ReferenceFacts, policy: Policy, child: Child): boolean {
+  if (keyOf(reference.from) !== keyOf(child.relation) || keyOf(reference.to) !== keyOf(policy.relation)) return false
+  const pairs = (columns: readonly string[], references: readonly string[]) =>
+    columns.map((column, index) => JSON.stringify([column, references[index]]))
+  const followed = new Set(pairs(child.columns, child.references))
+  // A key over some of the link's columns already keeps the row's parent in place.
+  return pairs(reference.columns, reference.references).every((pair) => followed.has(pair))
+}
+
+function factsOf(facts: PreflightFacts, relation: RelationName) {
+  const found = facts.relations.get(keyOf(relation))
+  if (found === undefined) throw new RangeError(`nothing is known of ${keyOf(relation)}`)
+  return found
+}
+
+function typeOf(facts: PreflightFacts, relation: RelationName, column: string): string {
+  const found = factsOf(facts, relation).columns.find(({ name }) => name === column)
+  if (found === undefined) throw new RangeError(`${keyOf(relation)} has no column ${column}`)
+  return found.type
+}

@@ -1,0 +1,228 @@
+/** The transaction in which the rows of a batch leave the database, all or none. */
+import { catalogIn, markDeleted } from '@battlescope/archive'
+import type { Fenced } from '@battlescope/scheduler-core'
+import { BatchTaken, BatchTooLarge, RowsChanged } from './batch-errors.js'
+import { schemaOf, type BatchPlan, type ReadBatch, type ReadRelation } from './archive-batch.js'
+import type { ChildShape } from './batch-shape.js'
+import { assignToParents, digestOf, rowsOf, type Digest } from './guards.js'
+import {
+  deleteArchivedChildren,
+  deleteArchivedRows,
+  deleteChildren,
+  deleteParents,
+  guardColumns,
+  lockDeletable,
+  lockParents,
+  selectHasChild,
+  type Values,
+} from './queries.js'
+import type { Cursor } from './cursor.js'
+import type { Slice } from './slice.js'
+import { countWaitingForUs } from './throttle-queries.js'
+
+export interface DeletedRows {
+  readonly parents: number
+  /** Children included. */
+  readonly rows: number
+  readonly byRelation: Readonly<Record<string, number>>
+  /** Sessions that waited for us at the end. */
+  readonly waiting: number
+  readonly deletedAt: Date | undefined
+}
+
+type Transaction = Fenced<unknown, Cursor>
+
+/**
+ * Deletes exactly the row versions of a verified batch: the parents are locked and compared first, then nobody can attach anything to them
+ * that a foreign key knows of; what is deleted of each child is compared with its copy, and what has no foreign key is looked for again.
+ * @throws RowsChanged when something is not as it was archived; BatchTaken; whatever a statement fails with. Then nothing is deleted.
+ */
+export async function deleteArchived(slice: Slice, batch: ReadBatch): Promise<DeletedRows | undefined> {
+  const { plan } = batch
+  const { parent, children, policy } = plan.shape
+  const count = (batch.keys[0] ?? []).length
+  return transact(slice, plan, `batch ${batch.id}: ${batch.rows} rows`, async (fenced) => {
+    const { db } = fenced
+    // First of all, so that whoever discards the batch waits for us, or we for them.
+    const deletedAt = await markDeleted(catalogIn(db, schemaOf(slice)), batch.id)
+    if (deletedAt === undefined) throw new BatchTaken()
+    const byRelation: Record<string, number> = {}
+    const archived = (first: number, end: number) =>
+      digestOf(
+        batch.parent.guards,
+        Array.from({ length: end - first }, (_, index) => first + index),
+      )
+    if (plan.locks) {
+      await slice.sizes.cover(`lock ${parent.name}`, count, async (first, end) => {
+        mustEqual(await lockParents(db, plan.shape, cut(batch.keys, first, end)), archived(first, end), parent.name)
+      })
+    }
+    for (const [index, child] of children.entries()) {
+      byRelation[child.name] = await deleteArchivedChild(slice, fenced, batch, child, batch.children[index])
+    }
+    await slice.sizes.cover(`delete ${parent.name}`, count, async (first, end) => {
+      const keys = cut(batch.keys, first, end)
+      if (!plan.locks) {
+        mustEqual(await deleteArchivedRows(db, plan.deletable, plan.shape, keys), archived(first, end), parent.name)
+        return
+      }
+      const deleted = await deleteParents(db, plan.deletable, plan.shape, keys)
+      // Their versions are locked: fewer means that a hold, a group or a member came in between.
+      if (deleted !== end - first) throw new RowsChanged(parent.name, `${end - first - deleted} rows must stay`)
+    })
+    byRelation[parent.name] = count
+    return finish(slice, fenced, policy.name, { parents: count, byRelation, deletedAt })
+  })
+}
+
+async function deleteArchivedChild(
+  slice: Slice,
+  { db }: Transaction,
+  batch: ReadBatch,
+  child: ChildShape,
+  read: ReadRelation | undefined,
+): Promise<number> {
+  const guards = read?.guards ?? []
+  const names = guardColumns(child)
+  const targets = targetsOf(batch.plan, batch.targets, child)
+  const pointers = child.linkColumns.map(({ name }) => guards[names.indexOf(name)] ?? [])
+  const owners = assignToParents(pointers, targets)
+  const count = (batch.keys[0] ?? []).length
+  const all = [...(guards[0] ?? []).keys()]
+  const statement = async (first: number, end: number) => {
+    const rows = owners.unassigned > 0 ? all : rowsOf(owners, first, end)
+    mustEqual(await deleteArchivedChildren(db, child, cut(targets, first, end)), digestOf(guards, rows), child.name)
+  }
+  // Rows that point to a value which looks different cannot be told apart by parent: then it is one statement for all.
+  if (owners.unassigned > 0) await statement(0, count)
+  else await slice.sizes.cover(`delete ${child.name}`, count, statement)
+  if (!child.hasForeignKey) await refuseLateChildren(slice, db, child, targets)
+  return all.length
+}
+
+/** Nothing but this look keeps a child without a foreign key from arriving between its siblings' end and its parent's. */
+async function refuseLateChildren(
+  slice: Slice,
+  db: Transaction['db'],
+  child: ChildShape,
+  targets: Values,
+): Promise<void> {
+  await slice.sizes.cover(`look ${child.name}`, (targets[0] ?? []).length, async (first, end) => {
+    if (await selectHasChild(db, child, cut(targets, first, end)))
+      throw new RowsChanged(child.name, 'a row arrived late')
+  })
+}
+
+/**
+ * Deletes without a copy. Where nothing can come to point to the rows in a way that matters, they need no lock: the rows that are deleted
+ * are counted, and one too few undoes it all.
+ * @param locked locks the parents first and deletes only those that may still go; else as many as keys, or RowsChanged
+ */
+export async function deleteUnarchived(
+  slice: Slice,
+  plan: BatchPlan,
+  keys: Values,
+  locked: boolean,
+): Promise<DeletedRows | undefined> {
+  const { parent, children, policy } = plan.shape
+  return transact(slice, plan, `${(keys[0] ?? []).length} rows, not archived`, async (fenced) => {
+    const { db } = fenced
+    const targets = locked ? await lockAll(slice, db, plan, keys) : keys
+    const own = parent.keyColumns.map(({ name }) => columnOf(plan, targets, name, locked))
+    const count = (own[0] ?? []).length
+    const byRelation: Record<string, number> = {}
+    let rows = count
+    for (const child of children) {
+      const pointed = child.references.map((name) => columnOf(plan, targets, name, locked))
+      let deleted = 0
+      await slice.sizes.cover(`delete ${child.name}`, count, async (first, end) => {
+        deleted += await deleteChildren(db, child, cut(pointed, first, end))
+      })
+      byRelation[child.name] = deleted
+      rows += deleted
+    }
+    if (rows > slice.rowsLeft && count > 1) throw new BatchTooLarge(`more than ${slice.rowsLeft} rows`)
+    await slice.sizes.cover(`delete ${parent.name}`, count, async (first, end) => {
+      const deleted = await deleteParents(db, plan.deletable, plan.shape, cut(own, first, end))
+      if (deleted !== end - first) throw new RowsChanged(parent.name, `${end - first - deleted} rows changed`)
+    })
+    byRelation[parent.name] = count
+    return finish(slice, fenced, policy.name, { parents: count, byRelation, deletedAt: undefined })
+  })
+}
+
+/** Whether rows can be deleted by their key alone: see {@link deleteUnarchived}. */
+export function needsNoLock({ shape }: BatchPlan): boolean {
+  const own = new Set(shape.parent.keyColumns.map(({ name }) => name))
+  return (
+    shape.policy.members.length === 0 &&
+    shape.children.every(({ references }) => references.every((name) => own.has(name)))
+  )
+}
+
+async function lockAll(slice: Slice, db: Transaction['db'], plan: BatchPlan, keys: Values): Promise<Values> {
+  const { parent } = plan.shape
+  const locked: Values[] = []
+  await slice.sizes.cover(`lock ${parent.name}`, (keys[0] ?? []).length, async (first, end) => {
+    locked.push(await lockDeletable(db, plan.deletable, plan.shape, cut(keys, first, end)))
+  })
+  return parent.targetColumns.map((_, column) => locked.flatMap((values) => values[column] ?? []))
+}
+
+/** Of values that are either those of the key (`whole` is false), or those of all target columns. */
+function columnOf({ shape }: BatchPlan, values: Values, name: string, whole: boolean): readonly string[] {
+  const columns = whole ? shape.parent.targetColumns : shape.parent.keyColumns
+  return values[columns.findIndex((column) => column.name === name)] ?? []
+}
+
+function targetsOf(plan: BatchPlan, targets: Values, child: ChildShape): Values {
+  return child.references.map((name) => columnOf(plan, targets, name, true))
+}
+
+async function transact(
+  slice: Slice,
+  { shape }: BatchPlan,
+  reason: string,
+  work: (fenced: Transaction) => Promise<DeletedRows>,
+): Promise<DeletedRows | undefined> {
+  const { context } = slice
+  const { lockTimeout, statementLimit } = context.config
+  let done: DeletedRows | undefined
+  const action = {
+    kind: 'delete-rows',
+    target: shape.parent.name,
+    reason,
+    lockTimeoutMs: lockTimeout,
+    statementTimeoutMs: statementLimit,
+  }
+  await context.act(action, async (fenced) => {
+    done = await work(fenced)
+    return { rows: done.rows, details: { ...done.byRelation } }
+  })
+  return done
+}
+
+/** Cursor and rows commit together. */
+async function finish(
+  slice: Slice,
+  fenced: Transaction,
+  policy: string,
+  { parents, byRelation, deletedAt }: Pick<DeletedRows, 'parents' | 'byRelation' | 'deletedAt'>,
+): Promise<DeletedRows> {
+  const rows = Object.values(byRelation).reduce((sum, count) => sum + count, 0)
+  const waiting = slice.context.config.yieldToLockWaiters ? await countWaitingForUs(fenced.db) : 0
+  await fenced.saveCheckpoint(slice.cursorAfter(policy, { parents, rows }))
+  return { parents, rows, byRelation, waiting, deletedAt }
+}
+
+function mustEqual(found: Digest, wanted: Digest, relation: string): void {
+  if (found.rows !== wanted.rows) {
+    throw new RowsChanged(relation, `${found.rows} rows where ${wanted.rows} were archived`)
+  }
+  if (found.hash !== wanted.hash) throw new RowsChanged(relation, 'rows were updated since they were archived')
+}
+
+/** The same rows of every list. */
+function cut(values: Values, first: number, end: number): Values {
+  return values.map((list) => (first === 0 && end >= list.length ? list : list.slice(first, end)))
+}

@@ -1,0 +1,95 @@
+/** How many rows a statement or a batch gets: as many as fit into the time that it should take. */
+import type { Clock } from '@battlescope/scheduler-core'
+
+/** A first guess: two thousand rows and more delete at nine tenths of the rate of one big statement; what is too slow is halved at once. */
+const firstRows = 1000
+/** Growing is slow and shrinking is not: one statement that is too long is felt by others, one that is too short is not. */
+const growth = 1.25
+
+export interface SizeLimits {
+  readonly mostRows: number
+  readonly targetMs: number
+}
+
+/** After a statement over `rows` rows that took `tookMs`. A last, smaller one says how fast it was, but not that less is better. */
+export function sizeAfter(current: number, rows: number, tookMs: number, { mostRows, targetMs }: SizeLimits): number {
+  if (rows === 0) return current
+  const fitting = (rows * targetMs) / Math.max(tookMs, 0.01)
+  return clamp(Math.min(fitting, grown(current)), mostRows)
+}
+
+/** By one row at least: a quarter of one row is none. */
+function grown(rows: number): number {
+  return Math.max(rows + 1, rows * growth)
+}
+
+/** After a statement that was cancelled by its timeout, or waited too long for a lock. */
+export function sizeAfterTimeout(current: number): number {
+  return Math.max(1, Math.floor(current / 2))
+}
+
+function clamp(rows: number, mostRows: number): number {
+  return Math.max(1, Math.min(Math.floor(rows), mostRows))
+}
+
+/** `57014`: over its time limit, or cancelled. `55P03`: waited too long for a lock. */
+const timeouts = new Set(['57014', '55P03'])
+
+/** Sizes by what they are for, kept in the checkpoint from slot to slot. */
+export class Sizes {
+  readonly #rows: Map<string, number>
+  readonly #limits: SizeLimits
+  readonly #clock: Pick<Clock, 'monotonicMs'>
+
+  constructor(saved: Readonly<Record<string, number>>, limits: SizeLimits, clock: Pick<Clock, 'monotonicMs'>) {
+    this.#rows = new Map(Object.entries(saved))
+    this.#limits = limits
+    this.#clock = clock
+  }
+
+  /** @param first while nothing is known */
+  of(key: string, first = firstRows): number {
+    return clamp(this.#rows.get(key) ?? first, this.#limits.mostRows)
+  }
+
+  /** Whether less is not possible. */
+  isLeast(key: string): boolean {
+    return this.of(key) === 1
+  }
+
+  /** @param rows as many as were too many */
+  halve(key: string, rows: number): void {
+    this.#rows.set(key, sizeAfterTimeout(rows))
+  }
+
+  /** After something went well: a little more next time. Nothing to do where nothing is known: then it is the most already. */
+  grow(key: string): void {
+    const rows = this.#rows.get(key)
+    if (rows !== undefined) this.#rows.set(key, clamp(grown(rows), this.#limits.mostRows))
+  }
+
+  /**
+   * Covers `0 … count` in statements of the fitting size, one after another. When one fails by its time limit, the size is halved and
+   * the error passed on: its transaction is gone anyway.
+   */
+  async cover(key: string, count: number, statement: (first: number, end: number) => Promise<void>): Promise<void> {
+    for (let first = 0; first < count;) {
+      const size = this.of(key)
+      const end = Math.min(count, first + size)
+      const startedMs = this.#clock.monotonicMs()
+      try {
+        await statement(first, end)
+      } catch (error) {
+        if (timeouts.has((error as { code?: string }).code ?? '')) this.#rows.set(key, sizeAfterTimeout(end - first))
+        throw error
+      }
+      const tookMs = this.#clock.monotonicMs() - startedMs
+      this.#rows.set(key, sizeAfter(size, end - first, tookMs, this.#limits))
+      first = end
+    }
+  }
+
+  toJSON(): Record<string, number> {
+    return Object.fromEntries([...this.#rows].sort(([a], [b]) => (a < b ? -1 : 1)))
+  }
+}

@@ -1,0 +1,75 @@
+import { FakeTimer } from '@battlescope/scheduler-testing'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { sizeAfter, Sizes } from '../src/sizes.js'
+
+const limits = { mostRows: 5000, targetMs: 25 }
+
+describe('sizeAfter', () => {
+  it.each([
+    [1000, 1000, 25, 1000],
+    [1000, 1000, 50, 500],
+    [1000, 1000, 5, 1250],
+    // A quarter of one row is none, and would be for ever.
+    [1, 1, 1, 2],
+    [3, 3, 1, 4],
+    [4900, 4900, 1, 5000],
+    [10, 10, 10_000, 1],
+    // A last batch of few rows says how fast it was, not that few are enough.
+    [1000, 10, 0.25, 1000],
+    [1000, 0, 0, 1000],
+  ])('%i rows, of which %i took %d ms, become %i', (current, rows, tookMs, next) => {
+    expect(sizeAfter(current, rows, tookMs, limits)).toBe(next)
+  })
+})
+
+describe('Sizes', () => {
+  const timer = new FakeTimer()
+  const sizesWith = (saved: Record<string, number>) => new Sizes(saved, limits, timer)
+
+  it('cover everything once, whatever each statement takes', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(2000),
+        fc.integer({ min: 1, max: 5000 }),
+        fc.infiniteStream(fc.nat(200)),
+        async (count, first, tookMs) => {
+          const sizes = sizesWith({ x: first })
+          let next = 0
+          await sizes.cover('x', count, async (from, end) => {
+            expect(from).toBe(next)
+            expect(end - from).toBeGreaterThan(0)
+            expect(end - from).toBeLessThanOrEqual(limits.mostRows)
+            next = end
+            timer.advance(tookMs.next().value)
+          })
+          expect(next).toBe(count)
+        },
+      ),
+    )
+  })
+
+  it.each(['57014', '55P03'])('halve what failed with %s, and pass it on', async (code) => {
+    const sizes = sizesWith({ x: 100 })
+    const failure = Object.assign(new Error('cancelled'), { code })
+    await expect(sizes.cover('x', 1000, () => Promise.reject(failure))).rejects.toBe(failure)
+    expect(sizes.of('x')).toBe(50)
+  })
+
+  it('keep the size after any other failure', async () => {
+    const sizes = sizesWith({ x: 100 })
+    await expect(sizes.cover('x', 1000, () => Promise.reject(new Error('no')))).rejects.toThrow('no')
+    expect(sizes.of('x')).toBe(100)
+  })
+
+  it('grow back after they were halved, up to the most', () => {
+    const sizes = sizesWith({})
+    expect(sizes.of('batch', 5000)).toBe(5000)
+    sizes.grow('batch')
+    expect(sizes.of('batch', 5000)).toBe(5000)
+    sizes.halve('batch', 4000)
+    expect(sizes.of('batch', 5000)).toBe(2000)
+    for (let times = 0; times < 20; times += 1) sizes.grow('batch')
+    expect(sizes.of('batch', 5000)).toBe(5000)
+  })
+})
