@@ -227,11 +227,11 @@ describe('transactions that overlap', () => {
     const commit = await openTransaction(
       `INSERT INTO battle_participants (battle_id, character_id, alliance_id, ship_type_id) VALUES ('${id}', 1, 91, 587)`,
     )
-    await database.query(`UPDATE battles SET start_time = '2020-05-09T12:00Z'`)
-    expect(await targets()).toEqual(['2020-05-09', '2020-05-05'])
+    await database.query(`UPDATE battles SET start_time = '2020-05-19T12:00Z'`)
+    expect(await targets()).toEqual(['2020-05-19', '2020-05-05'])
     await expectEqual()
     await commit()
-    expect(await targets()).toEqual(['2020-05-09'])
+    expect(await targets()).toEqual(['2020-05-19'])
     await expectEqual()
   })
 

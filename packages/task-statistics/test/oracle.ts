@@ -1,6 +1,6 @@
 /**
- * What the rollups must be, by hand-written SQL of another shape: membership as sets first, then one aggregate per column with correlated
- * subqueries, where the task joins, ranks and groups in one go. Slow, and easy to believe.
+ * What the rollups must be, by hand-written SQL of another shape: who was where as sets first, then each column by itself from them, where
+ * the task joins, ranks and groups in one go. Slow, and easy to believe.
  */
 import type { TestDatabase } from '@battlescope/scheduler-testing'
 import type { RollupName } from '../src/rollups.js'
@@ -12,7 +12,7 @@ interface Shape {
   readonly killmails: string
   /** `day, key, battle`: one row per battle and key. */
   readonly battles: string
-  /** A pilot `p` of battle `b` counts for key `k.key`. */
+  /** A pilot `p` of a battle counts for key `bt.key`. */
   readonly pilot: string
 }
 
@@ -20,11 +20,11 @@ const day = (time: string) => `date_trunc('day', ${time} AT TIME ZONE 'UTC')::da
 
 const sides = (victim: string, attackers: string) => `
   SELECT ${day('e.occurred_at')} AS day, x.key, e.killmail_id AS killmail, coalesce(e.isk_value, 0) AS value,
-    x.key IN (SELECT unnest(e.${attackers})) AS attacking, coalesce(x.key = e.${victim}, false) AS losing
+    coalesce(x.key = ANY (array_remove(e.${attackers}, NULL)), false) AS attacking, coalesce(x.key = e.${victim}, false) AS losing
   FROM killmail_events e CROSS JOIN (
     SELECT DISTINCT u FROM killmail_events, unnest(${attackers}) u WHERE u IS NOT NULL
     UNION SELECT ${victim} FROM killmail_events WHERE ${victim} IS NOT NULL) x(key)
-  WHERE x.key = e.${victim} OR x.key IN (SELECT unnest(e.${attackers}))`
+  WHERE x.key = e.${victim} OR x.key = ANY (array_remove(e.${attackers}, NULL))`
 
 const members = (column: string) =>
   `SELECT DISTINCT ${day('b.start_time')} AS day, p.${column} AS key, b.id AS battle FROM battle_participants p
@@ -44,14 +44,14 @@ const shapes: Record<RollupName, Shape> = {
     key: 'alliance_id',
     killmails: sides('victim_alliance_id', 'attacker_alliance_ids'),
     battles: members('alliance_id'),
-    pilot: 'p.alliance_id = k.key',
+    pilot: 'p.alliance_id = bt.key',
   },
   corporation: {
     table: 'statistics_by_corporation',
     key: 'corporation_id',
     killmails: sides('victim_corp_id', 'attacker_corp_ids'),
     battles: members('corp_id'),
-    pilot: 'p.corp_id = k.key',
+    pilot: 'p.corp_id = bt.key',
   },
   'ship-type': {
     table: 'statistics_by_ship_type',
@@ -65,7 +65,7 @@ const shapes: Record<RollupName, Shape> = {
         AND ${day('a.occurred_at')} = ${day('h.occurred_at')} AND a.is_loss) AS losing
       FROM pilot_ship_history h`,
     battles: members('ship_type_id'),
-    pilot: 'p.ship_type_id = k.key',
+    pilot: 'p.ship_type_id = bt.key',
   },
   'security-type': {
     table: 'statistics_by_security_type',
@@ -81,18 +81,23 @@ const shapes: Record<RollupName, Shape> = {
 export function expectedRows(name: RollupName): string {
   const { killmails, battles, pilot } = shapes[name]
   return `
-    WITH km AS (${killmails}), bt AS (${battles}), k AS (SELECT day, key FROM km UNION SELECT day, key FROM bt)
-    SELECT to_char(k.day, 'YYYY-MM-DD') AS day, k.key::text AS key,
-      (SELECT count(*) FROM bt WHERE bt.day = k.day AND bt.key = k.key)::text AS battles,
-      (SELECT count(DISTINCT killmail) FROM km WHERE km.day = k.day AND km.key = k.key)::text AS killmails,
-      trim_scale(coalesce((SELECT sum(value) FROM km WHERE km.day = k.day AND km.key = k.key AND attacking), 0)::numeric)::text AS isk_destroyed,
-      trim_scale(coalesce((SELECT sum(value) FROM km WHERE km.day = k.day AND km.key = k.key AND losing), 0)::numeric)::text AS isk_lost,
-      (SELECT count(*) FROM (SELECT DISTINCT p.character_id FROM battle_participants p JOIN bt ON bt.battle = p.battle_id
-        WHERE bt.day = k.day AND bt.key = k.key AND ${pilot}) c)::text AS participants,
-      big.id::text AS biggest_battle_id, big.total_kills::text AS biggest_battle_killmails
-    FROM k LEFT JOIN LATERAL (
-      SELECT b.id, b.total_kills FROM bt JOIN battles b ON b.id = bt.battle WHERE bt.day = k.day AND bt.key = k.key
-      ORDER BY b.total_kills DESC, b.total_isk_destroyed DESC, b.id LIMIT 1) big ON true
+    WITH km AS MATERIALIZED (${killmails}), bt AS MATERIALIZED (${battles})
+    SELECT to_char(k.day, 'YYYY-MM-DD') AS day, k.key::text AS key, coalesce(b.battles, 0)::text AS battles, coalesce(n.killmails, 0)::text AS killmails,
+      trim_scale(coalesce(a.value, 0)::numeric)::text AS isk_destroyed, trim_scale(coalesce(l.value, 0)::numeric)::text AS isk_lost,
+      coalesce(p.participants, 0)::text AS participants, big.id::text AS biggest_battle_id, big.total_kills::text AS biggest_battle_killmails
+    FROM (SELECT day, key FROM km UNION SELECT day, key FROM bt) k
+    LEFT JOIN (SELECT day, key, count(*) AS battles FROM bt GROUP BY 1, 2) b USING (day, key)
+    LEFT JOIN (SELECT day, key, count(DISTINCT killmail) AS killmails FROM km GROUP BY 1, 2) n USING (day, key)
+    LEFT JOIN (SELECT day, key, sum(value) AS value FROM km WHERE attacking GROUP BY 1, 2) a USING (day, key)
+    LEFT JOIN (SELECT day, key, sum(value) AS value FROM km WHERE losing GROUP BY 1, 2) l USING (day, key)
+    LEFT JOIN (
+      SELECT day, key, count(*) AS participants FROM (
+        SELECT DISTINCT bt.day, bt.key, p.character_id FROM battle_participants p JOIN bt ON bt.battle = p.battle_id WHERE ${pilot}) c GROUP BY 1, 2
+    ) p USING (day, key)
+    LEFT JOIN (
+      SELECT DISTINCT ON (bt.day, bt.key) bt.day, bt.key, b.id, b.total_kills FROM bt JOIN battles b ON b.id = bt.battle
+      ORDER BY bt.day, bt.key, b.total_kills DESC, b.total_isk_destroyed DESC, b.id
+    ) big USING (day, key)
     ORDER BY 1, 2`
 }
 
