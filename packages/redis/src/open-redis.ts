@@ -55,14 +55,8 @@ export function openRedis(options: RedisOptions, defaults: OpenOptions = {}): Op
     return opening
   }
   return {
-    read: Object.freeze({
-      configured,
-      open: async (name: RedisName, how?: OpenOptions) => (await open(name, how)).read,
-    }),
-    write: Object.freeze({
-      configured,
-      open: async (name: RedisName, how?: OpenOptions) => (await open(name, how)).write,
-    }),
+    read: { configured, open: async (name, how) => (await open(name, how)).read },
+    write: { configured, open: async (name, how) => (await open(name, how)).write },
     close: async () => {
       await Promise.allSettled(opened.values())
       for (const link of links) link.close()

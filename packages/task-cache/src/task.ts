@@ -1,34 +1,54 @@
-import { defineTask, type Task } from '@battlescope/scheduler-core'
+import { codeOf, defineTask, type Task } from '@battlescope/scheduler-core'
+import { cleanRedis } from './clean-redis.js'
 import { cacheConfig } from './config.js'
-import { planCache } from './plan.js'
-import { countExpired, deleteExpired, relation, selectRelationExists, type CacheTables } from './queries.js'
+import { cacheCursor, type CacheCursor } from './cursor.js'
+import { deleteRows, type Context } from './delete-rows.js'
+import { resultOf } from './plan.js'
 
-type Cache = Task<typeof cacheConfig, CacheTables>
+/** The share of its time that PostgreSQL gets at first, where Redis waits: neither may starve the other. */
+const rowsShare = 0.5
 
-/** Read → plan → act, one action after another. */
-export const cache: Cache = defineTask({
+/** Removes what caches and sessions have left behind, in PostgreSQL and in Redis. */
+export const cache: Task<typeof cacheConfig, unknown, CacheCursor> = defineTask({
   apiVersion: 1,
   name: 'cache',
-  description: 'deletes rows of cache that expired',
+  description: 'removes expired rows, stale keys and missing TTLs of caches and sessions',
   schedule: { kind: 'interval', everyMs: 3_600_000 },
-  timeoutMs: 30_000,
+  timeoutMs: 45_000,
+  heavy: true,
   configSchema: cacheConfig,
-  requires: () => ({ relations: [{ relation, privileges: ['select', 'delete'] }] }),
-
-  async run(context) {
-    const { config, db } = context
-    if (!(await selectRelationExists(db))) return { outcome: 'skipped', reason: `there is no relation ${relation}` }
-
-    const horizon = new Date(context.clock.now().getTime() - config.grace)
-    const { batches } = planCache({ expiredRows: await countExpired(db, horizon), batchSize: config.batchSize })
-
-    for (const [index, rows] of batches.entries()) {
-      if (context.budget.exhausted()) return { outcome: 'partial', remaining: batches.length - index }
-      context.progress({ done: index, total: batches.length, unit: 'batches' })
-      await context.act({ kind: 'delete-rows', target: relation, reason: `${rows} rows expired` }, async (fenced) => ({
-        rows: await deleteExpired(fenced.db, horizon, rows),
-      }))
-    }
-    return { outcome: 'succeeded' }
+  checkpointSchema: cacheCursor,
+  requires: ({ relations }) => ({
+    relations: relations.map(({ relation }) => ({ relation, privileges: ['select', 'update', 'delete'] })),
+    clients: ['redis'],
+  }),
+  run: async (context) => {
+    const { budget } = context
+    const share = context.hasClient('redis') ? budget.remainingMs() * (1 - rowsShare) : 0
+    const first = await deleteRows(context, () => !budget.exhausted() && budget.remainingMs() > share)
+    const redis = await cleanRedis(context)
+    const rows =
+      first.unfinished > 0 && !budget.exhausted() ? await deleteRows(context, () => !budget.exhausted()) : first
+    if (redis.failures.length > 0) throw failureOf(redis.failures)
+    return resultOf({
+      ...rows,
+      ...redis,
+      looked: rows.relations + redis.servers > 0,
+      nothing: nothingFor(context),
+      unfinished: rows.unfinished + redis.unfinished,
+    })
   },
 })
+
+function nothingFor(context: Context): string {
+  const redis = context.hasClient('redis') ? 'no namespace is on a configured Redis' : 'no Redis is configured'
+  return `none of the relations exists, and ${redis} (REDIS_URL, ESI_REDIS_CACHE_URL, SESSION_REDIS_URL)`
+}
+
+/** What failed, after everything else was done. */
+function failureOf(failures: readonly Error[]): Error {
+  const [first, ...more] = failures
+  if (first !== undefined && more.length === 0) return first
+  const message = failures.map((failure) => failure.message).join('; ')
+  return Object.assign(new Error(message), { code: codeOf(first) ?? 'redis-failed' })
+}
