@@ -1,5 +1,5 @@
 /** Which rows of a batch are not as they were archived: they are set aside, and the others archived again without them. */
-import type { ReadBatch, ReadRelation } from './archive-batch.js'
+import type { ReadBatch, ReadRelation } from './read-batch.js'
 import type { ChildShape, RelationShape } from './batch-shape.js'
 import { changedKeys, fieldSeparator } from './guards.js'
 import { guardColumns, selectGuards, type Values } from './queries.js'

@@ -2,7 +2,8 @@
 import { catalogIn, markDeleted } from '@battlescope/archive'
 import type { Fenced } from '@battlescope/scheduler-core'
 import { BatchTaken, BatchTooLarge, RowsChanged } from './batch-errors.js'
-import { schemaOf, type BatchPlan, type ReadBatch, type ReadRelation } from './archive-batch.js'
+import type { BatchPlan, ReadBatch, ReadRelation } from './read-batch.js'
+import { schemaOf } from './archive-batch.js'
 import type { ChildShape } from './batch-shape.js'
 import { assignToParents, digestOf, rowsOf, type Digest } from './guards.js'
 import {

@@ -1,4 +1,4 @@
-import type { BatchPlan } from './archive-batch.js'
+import type { BatchPlan } from './read-batch.js'
 import type { PolicyEnd } from './policy-run.js'
 import type { PreflightReport } from './preflight-report.js'
 import type { Slice } from './slice.js'

@@ -1,7 +1,8 @@
 /** One policy in one run: rows are found once, and go batch by batch. */
 import { manifestName, serializeManifest } from '@battlescope/archive'
 import { BatchTooLarge, codeOf, isStoreProblem, RowsChanged } from './batch-errors.js'
-import { readBatch, writeBatch, type BatchPlan, type ReadBatch, type WrittenBatch } from './archive-batch.js'
+import { readBatch, type BatchPlan, type ReadBatch } from './read-batch.js'
+import { writeBatch, type WrittenBatch } from './archive-batch.js'
 import { keyText, selectChangedParents } from './changed-rows.js'
 import { discardBatch, reportStoreProblem } from './clean-up.js'
 import { progressOf, withProgress, withRate } from './cursor.js'

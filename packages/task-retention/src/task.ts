@@ -1,6 +1,6 @@
 import { defineTask, type Task } from '@battlescope/scheduler-core'
 import { codeOf } from './batch-errors.js'
-import type { BatchPlan } from './archive-batch.js'
+import type { BatchPlan } from './read-batch.js'
 import { shapeOf } from './batch-shape.js'
 import { cleanUp, followManifests } from './clean-up.js'
 import { retentionConfig } from './config.js'

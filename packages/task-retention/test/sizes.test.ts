@@ -41,7 +41,7 @@ describe('Sizes', () => {
             expect(end - from).toBeGreaterThan(0)
             expect(end - from).toBeLessThanOrEqual(limits.mostRows)
             next = end
-            timer.advance(tookMs.next().value)
+            timer.advance(tookMs.next().value as number)
           })
           expect(next).toBe(count)
         },
