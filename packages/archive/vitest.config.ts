@@ -1,4 +1,7 @@
-import { defineConfig } from 'vitest/config'
+import { defineConfig, mergeConfig } from 'vitest/config'
 import { shared } from '../../vitest.shared.js'
 
-export default defineConfig(shared)
+export default mergeConfig(
+  defineConfig(shared),
+  defineConfig({ test: { globalSetup: ['@battlescope/postgres-testing/global-setup'] } }),
+)

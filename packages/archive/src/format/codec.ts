@@ -22,11 +22,7 @@ interface ZstdOptions {
   readonly params?: Readonly<Record<number, number>>
 }
 
-type ZstdCall = (
-  input: Uint8Array,
-  options: ZstdOptions,
-  done: (error: Error | null, output: Buffer) => void,
-) => void
+type ZstdCall = (input: Uint8Array, options: ZstdOptions, done: (error: Error | null, output: Buffer) => void) => void
 
 /** The types of Node 20 do not know it. */
 const zstd = zlib as unknown as { readonly zstdCompress?: ZstdCall; readonly zstdDecompress?: ZstdCall }
@@ -36,10 +32,13 @@ const zstdCompressionLevelParameter = 100
 export const defaultCodec: Codec = zstd.zstdCompress === undefined ? 'GZIP' : 'ZSTD'
 
 export async function compress(bytes: Uint8Array, codec: Codec): Promise<Uint8Array> {
-  // Small inputs get a small buffer; a large one never shrinks to nothing, and zlib gives back what it did not fill.
-  const chunkSize = Math.max(spareBytes, Math.ceil(bytes.length / 2))
-  if (codec === 'GZIP') return gzip(bytes, { level: gzipLevel, memLevel: 9, chunkSize })
-  return callZstd('zstdCompress', bytes, { chunkSize, params: { [zstdCompressionLevelParameter]: zstdLevel } })
+  // A few pieces at most; and a copy at the end, because what zlib gives holds on to the whole buffer.
+  const chunkSize = spareBytes + Math.ceil(bytes.length / 4)
+  const compressed =
+    codec === 'GZIP'
+      ? await gzip(bytes, { level: gzipLevel, memLevel: 9, chunkSize })
+      : await callZstd('zstdCompress', bytes, { chunkSize, params: { [zstdCompressionLevelParameter]: zstdLevel } })
+  return Uint8Array.from(compressed)
 }
 
 /** @param sizeBytes what must come out; an input that gives more is refused */

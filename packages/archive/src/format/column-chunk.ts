@@ -22,6 +22,8 @@ interface EncodedValues {
   readonly dictionary?: Dictionary
 }
 
+/** Bytes of a difference that no dictionary has to be tried against. */
+const smallDifference = 1.25
 /** Less gain than this is not worth the reader's time. */
 const worthwhileShare = 0.95
 
@@ -136,13 +138,15 @@ function encodeValues(buffer: ColumnBuffer, range: IntegerRange | undefined): En
   const { used, count } = buffer.values
   if (type === 'BOOLEAN') return { encoding: 'PLAIN', bytes: packBooleans(used) }
   const plain: EncodedValues = { encoding: 'PLAIN', bytes: used }
+  let differences: EncodedValues | undefined
+  if (range !== undefined && canBeDelta(range, width as 4 | 8)) {
+    differences = { encoding: 'DELTA_BINARY_PACKED', bytes: encodeDelta(used, width as 4 | 8) }
+    if (differences.bytes.length < count * smallDifference) return differences
+  }
   const dictionary = buildDictionary(used, width, count)
   const indexBytes = dictionary === undefined ? 0 : Math.ceil((count * dictionary.bitWidth) / 8)
   const dictionaryBytes = dictionary === undefined ? Infinity : dictionary.bytes.length + indexBytes
-  if (range !== undefined && canBeDelta(range, width as 4 | 8)) {
-    const bytes = encodeDelta(used, width as 4 | 8)
-    if (bytes.length < Math.min(used.length, dictionaryBytes)) return { encoding: 'DELTA_BINARY_PACKED', bytes }
-  }
+  if (differences && differences.bytes.length < Math.min(used.length, dictionaryBytes)) return differences
   // Compression finds repeated values, too, so a dictionary has to be clearly better.
   if (dictionary === undefined || dictionaryBytes > used.length / 2) return plain
   return { encoding: 'RLE_DICTIONARY', bytes: packIndexes(dictionary, indexBytes), dictionary }
@@ -151,7 +155,8 @@ function encodeValues(buffer: ColumnBuffer, range: IntegerRange | undefined): En
 function packIndexes({ indexes, bitWidth }: Dictionary, expectedBytes: number): Uint8Array {
   const writer = new ByteWriter(expectedBytes + 64)
   writer.appendUint8(bitWidth)
-  writeRleBitPackedHybrid(writer, indexes, bitWidth)
+  // Any array of numbers will do, whatever its type says.
+  writeRleBitPackedHybrid(writer, indexes as unknown as Uint32Array, bitWidth)
   return writer.getBytes()
 }
 
@@ -164,24 +169,23 @@ function packBooleans(values: Uint8Array): Uint8Array {
 }
 
 function encodeDefinitions({ column, levels, levelCount, absentCount }: ColumnBuffer): Uint8Array {
-  const level = valueLevel(column.list)
-  const bitWidth = column.list ? 2 : 1
-  const writer = new ByteWriter(64)
-  if (absentCount === 0) {
-    // One run, as in most columns.
-    writer.appendVarInt(levelCount * 2)
-    writer.appendUint8(level)
-  } else {
-    const definitions = column.list ? levels.map((entry) => entry & definitionMask) : levels
-    writeRleBitPackedHybrid(writer, definitions.subarray(0, levelCount), bitWidth)
-  }
+  if (absentCount > 0) return encodeLevels(levels, levelCount, column.list ? 2 : 1, 0, definitionMask)
+  // One run, as in most columns.
+  const writer = new ByteWriter(16)
+  writer.appendVarInt(levelCount * 2)
+  writer.appendUint8(valueLevel(column.list))
   return writer.getBytes()
 }
 
 function encodeRepetitions({ levels, levelCount }: ColumnBuffer): Uint8Array {
-  const writer = new ByteWriter(64 + (levelCount >>> 3))
-  const repetitions = levels.subarray(0, levelCount).map((entry) => entry >>> repetitionShift)
-  writeRleBitPackedHybrid(writer, repetitions, 1)
+  return encodeLevels(levels, levelCount, 1, repetitionShift, 1)
+}
+
+function encodeLevels(levels: Uint8Array, count: number, bitWidth: number, shift: number, mask: number): Uint8Array {
+  const parts = new Uint8Array(count)
+  for (let index = 0; index < count; index++) parts[index] = ((levels[index] ?? 0) >>> shift) & mask
+  const writer = new ByteWriter(64 + Math.ceil((count * bitWidth) / 8))
+  writeRleBitPackedHybrid(writer, parts, bitWidth)
   return writer.getBytes()
 }
 

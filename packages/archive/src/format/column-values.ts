@@ -6,7 +6,7 @@ import { decompress, type Codec } from './codec.js'
 import { decodeDelta } from './delta.js'
 import { expandDictionary } from './dictionary.js'
 import { ArchiveMismatch } from './format-error.js'
-import { layouts, repetitionShift, valueLevel } from './layout.js'
+import { definitionMask, layouts, repetitionShift, valueLevel } from './layout.js'
 import type { ArchivedColumn } from './types.js'
 
 export interface ColumnValues {
@@ -54,8 +54,10 @@ async function readChunk(
   const values = ((): Uint8Array => {
     if (page.encoding === 'DELTA_BINARY_PACKED' && (width === 4 || width === 8)) return decodeDelta(bytes, width, count)
     if (page.encoding === 'RLE_DICTIONARY' && dictionary) {
-      const indexes = new Int32Array(count)
-      readRleBitPackedHybrid(readerOf(bytes.subarray(1)), bytes[0] ?? 0, indexes, bytes.length - 1)
+      const indexes = new Uint16Array(count)
+      // Any array of numbers will do, whatever its type says.
+      const output = indexes as unknown as Uint32Array
+      readRleBitPackedHybrid(readerOf(bytes.subarray(1)), bytes[0] ?? 0, output, bytes.length - 1)
       return expandDictionary(dictionary.bytes, width, dictionary.count, indexes)
     }
     if (page.encoding !== 'PLAIN') throw new RangeError(`encoded as ${page.encoding}`)
@@ -145,16 +147,15 @@ function readLevels({ valueCount, definitions, repetitions }: DataPage, { list }
 
 function countValues(levels: Uint8Array, { list }: ArchivedColumn): number {
   const level = valueLevel(list)
-  const mask = (1 << repetitionShift) - 1
   let count = 0
-  for (const entry of levels) if ((entry & mask) === level) count++
+  for (let index = 0; index < levels.length; index++) if (((levels[index] ?? 0) & definitionMask) === level) count++
   return count
 }
 
 function countRows(levels: Uint8Array, { list }: ArchivedColumn): number {
   if (!list) return levels.length
   let count = 0
-  for (const entry of levels) if (entry >>> repetitionShift === 0) count++
+  for (let index = 0; index < levels.length; index++) if ((levels[index] ?? 0) >>> repetitionShift === 0) count++
   return count
 }
 

@@ -47,7 +47,7 @@ export function encodeDelta(values: Uint8Array, width: IntegerWidth): Uint8Array
   const view = new DataView(values.buffer, values.byteOffset, values.byteLength)
   const count = values.length / width
   const blocks = Math.ceil((count - 1) / blockValues)
-  const writer = new BitWriter(32 + blocks * (10 + miniblocks + blockValues * 8))
+  const writer = new Writer(32 + blocks * (10 + miniblocks + blockValues * 8))
   writer.varint(blockValues)
   writer.varint(miniblocks)
   writer.varint(count)
@@ -79,9 +79,7 @@ export function encodeDelta(values: Uint8Array, width: IntegerWidth): Uint8Array
     }
     for (let block = 0; block < miniblocks; block++) {
       const bits = widths[block] ?? 0
-      if (bits === 0) continue
-      for (let index = block * miniblockValues; index < (block + 1) * miniblockValues; index++)
-        writer.put(deltas[index] ?? 0, bits)
+      if (bits > 0) writer.pack(deltas, block * miniblockValues, bits)
     }
   }
   return writer.written
@@ -89,12 +87,13 @@ export function encodeDelta(values: Uint8Array, width: IntegerWidth): Uint8Array
 
 /** @throws RangeError when `bytes` are no such encoding of `count` values */
 export function decodeDelta(bytes: Uint8Array, width: IntegerWidth, count: number): Uint8Array {
-  const reader = new BitReader(bytes)
+  const reader = new Reader(bytes)
   const header = [reader.varint(), reader.varint(), reader.varint()]
   if (header[0] !== blockValues || header[1] !== miniblocks || header[2] !== count)
     throw new RangeError('differences that were encoded in another way')
   const values = new Uint8Array(count * width)
   const view = new DataView(values.buffer)
+  const rests = new Float64Array(miniblockValues)
   let value = reader.zigzag()
   writeInteger(view, 0, width, value)
   for (let start = 1; start < count; start += blockValues) {
@@ -103,11 +102,12 @@ export function decodeDelta(bytes: Uint8Array, width: IntegerWidth, count: numbe
     for (let block = 0; block < miniblocks; block++) {
       const bits = widths[block] ?? 0
       const from = start + block * miniblockValues
-      for (let index = from; index < from + miniblockValues; index++) {
-        const rest = bits === 0 ? 0 : reader.take(bits)
-        if (index >= count) continue
-        value += min + rest
-        writeInteger(view, index, width, value)
+      const size = Math.min(miniblockValues, count - from)
+      if (bits === 0) rests.fill(0)
+      else reader.unpack(rests, bits)
+      for (let index = 0; index < size; index++) {
+        value += min + (rests[index] ?? 0)
+        writeInteger(view, from + index, width, value)
       }
     }
   }
@@ -125,12 +125,13 @@ function writeInteger(view: DataView, index: number, width: IntegerWidth, value:
 const bitsOf = (value: number): number =>
   value < two32 ? 32 - Math.clz32(value) : 64 - Math.clz32(Math.floor(value / two32))
 
-/** Bits go in from the lowest on, at most 16 at a time, so that 32-bit arithmetic does. */
-class BitWriter {
+/** Pieces of so many bits are put together with up to seven pending ones in 32-bit arithmetic. */
+const pieceBits = 24
+const pieceSize = 2 ** pieceBits
+
+class Writer {
   readonly #bytes: Uint8Array
   #at = 0
-  #pending = 0
-  #pendingBits = 0
 
   constructor(capacity: number) {
     this.#bytes = new Uint8Array(capacity)
@@ -153,35 +154,38 @@ class BitWriter {
     this.varint(value < 0 ? -2 * value - 1 : 2 * value)
   }
 
-  put(value: number, bits: number): void {
-    const low = value >>> 0
-    this.#piece(low & 0xffff, Math.min(bits, 16))
-    if (bits <= 16) return
-    this.#piece(low >>> 16, Math.min(bits - 16, 16))
-    if (bits <= 32) return
-    const high = Math.floor(value / two32)
-    this.#piece(high & 0xffff, Math.min(bits - 32, 16))
-    if (bits > 48) this.#piece(high >>> 16, bits - 48)
-  }
-
-  #piece(value: number, bits: number): void {
-    let pending = this.#pending | (value << this.#pendingBits)
-    let pendingBits = this.#pendingBits + bits
-    while (pendingBits >= 8) {
-      this.#bytes[this.#at++] = pending & 0xff
-      pending >>>= 8
-      pendingBits -= 8
+  /** A miniblock, from the lowest bit on; it ends at the end of a byte. */
+  pack(values: Float64Array, from: number, bits: number): void {
+    const bytes = this.#bytes
+    let at = this.#at
+    let pending = 0
+    let pendingBits = 0
+    for (let index = from; index < from + miniblockValues; index++) {
+      let value = values[index] ?? 0
+      let left = bits
+      for (; left > pieceBits; left -= pieceBits) {
+        pending |= (value % pieceSize) << pendingBits
+        bytes[at] = pending
+        bytes[at + 1] = pending >>> 8
+        bytes[at + 2] = pending >>> 16
+        pending >>>= 24
+        at += 3
+        value = Math.floor(value / pieceSize)
+      }
+      pending |= value << pendingBits
+      pendingBits += left
+      for (; pendingBits >= 8; pendingBits -= 8) {
+        bytes[at++] = pending
+        pending >>>= 8
+      }
     }
-    this.#pending = pending
-    this.#pendingBits = pendingBits
+    this.#at = at
   }
 }
 
-class BitReader {
+class Reader {
   readonly #bytes: Uint8Array
   #at = 0
-  #pending = 0
-  #pendingBits = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
@@ -208,22 +212,30 @@ class BitReader {
     return value % 2 === 0 ? value / 2 : -(value + 1) / 2
   }
 
-  take(bits: number): number {
-    let value = this.#piece(Math.min(bits, 16))
-    if (bits > 16) value += this.#piece(Math.min(bits - 16, 16)) * 0x1_0000
-    if (bits > 32) value += this.#piece(Math.min(bits - 32, 16)) * two32
-    if (bits > 48) value += this.#piece(bits - 48) * two32 * 0x1_0000
-    return value
-  }
-
-  #piece(bits: number): number {
-    while (this.#pendingBits < bits) {
-      this.#pending |= this.byte() << this.#pendingBits
-      this.#pendingBits += 8
+  /** A miniblock. */
+  unpack(values: Float64Array, bits: number): void {
+    const bytes = this.#bytes
+    let at = this.#at
+    if (at + (miniblockValues / 8) * bits > bytes.length) throw new RangeError('differences that are cut')
+    let pending = 0
+    let pendingBits = 0
+    for (let index = 0; index < miniblockValues; index++) {
+      let value = 0
+      let factor = 1
+      let left = bits
+      for (; left > pieceBits; left -= pieceBits) {
+        pending |= ((bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16)) << pendingBits
+        value += (pending & (pieceSize - 1)) * factor
+        factor *= pieceSize
+        pending >>>= pieceBits
+        at += 3
+      }
+      for (; pendingBits < left; pendingBits += 8) pending |= (bytes[at++] ?? 0) << pendingBits
+      value += (pending & ((1 << left) - 1)) * factor
+      pending >>>= left
+      pendingBits -= left
+      values[index] = value
     }
-    const value = this.#pending & ((1 << bits) - 1)
-    this.#pending >>>= bits
-    this.#pendingBits -= bits
-    return value
+    this.#at = at
   }
 }

@@ -18,9 +18,9 @@ export interface EncodeOptions {
   readonly guardCount: number
   /** COPY … TO STDOUT (FORMAT binary), in chunks cut anywhere. */
   readonly source: AsyncIterable<Uint8Array>
-  /** Bytes of rows as they come, after which an object ends. A longer row is an object of its own. Default: 16 MiB. */
+  /** Bytes of rows as they come, after which an object ends. A longer row is an object of its own. Default: 8 MiB. */
   readonly maxObjectBytes?: number
-  /** The same for a row group; two are in memory at a time. Default: 4 MiB. */
+  /** The same for a row group; two are in memory at a time. Default: 2 MiB. */
   readonly rowGroupBytes?: number
   /** Goes into the footer of each file, beside what the format needs itself. */
   readonly metadata?: Readonly<Record<string, string>>
@@ -28,8 +28,8 @@ export interface EncodeOptions {
   readonly codec?: Codec
 }
 
-const defaultObjectBytes = 16 * 1024 * 1024
-const defaultRowGroupBytes = 4 * 1024 * 1024
+const defaultObjectBytes = 8 * 1024 * 1024
+const defaultRowGroupBytes = 2 * 1024 * 1024
 const magic = Uint8Array.from([0x50, 0x41, 0x52, 0x31])
 const createdBy = 'battlescope-archive version 1'
 

@@ -62,4 +62,5 @@ export function formatObjectMetadata(columns: readonly ArchivedColumn[], checksu
 export const namedChecksums = (
   columns: readonly ArchivedColumn[],
   checksums: readonly string[],
-): Readonly<Record<string, string>> => Object.fromEntries(columns.map(({ name }, index) => [name, checksums[index] ?? '']))
+): Readonly<Record<string, string>> =>
+  Object.fromEntries(columns.map(({ name }, index) => [name, checksums[index] ?? '']))

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto'
 import { ColumnChecksum } from './column-checksum.js'
 import { ArchiveMismatch } from './format-error.js'
 import { namedChecksums } from './object-metadata.js'
-import { assertSame, openObject } from './object-reader.js'
+import type { ColumnValues } from './column-values.js'
+import { assertSame, openObject, type OpenedObject } from './object-reader.js'
 import type { ArchivedColumn, ExpectedObject } from './types.js'
 
 /**
@@ -29,11 +30,8 @@ export async function verifyObject(bytes: Uint8Array, expected?: ExpectedObject)
   }
 
   const sums = columns.map(() => new ColumnChecksum())
-  for (const group of object.rowGroups) {
-    // All at once: they are decompressed beside this thread, and together are no larger than the row group was.
-    const found = await Promise.all(columns.map((_, index) => group.readColumn(index)))
-    for (const [index, { levels, values }] of found.entries()) sums[index]?.update(levels, values)
-  }
+  for await (const group of readGroups(object))
+    for (const [index, { levels, values }] of group.entries()) sums[index]?.update(levels, values)
   const checksums = namedChecksums(
     columns,
     sums.map(({ text }) => text),
@@ -45,10 +43,29 @@ export async function verifyObject(bytes: Uint8Array, expected?: ExpectedObject)
       ['manifest', expected === undefined ? found : expected.checksums[name]],
     ]) {
       if (wanted !== found)
-        throw new ArchiveMismatch(`values of column '${name}': ${source} says ${wanted ?? 'nothing'}, found ${found ?? ''}`)
+        throw new ArchiveMismatch(
+          `values of column '${name}': ${source} says ${wanted ?? 'nothing'}, found ${found ?? ''}`,
+        )
     }
   }
   return { rowCount, sizeBytes: bytes.length, sha256, columns, checksums }
+}
+
+/** A row group's columns all at once, and the next one while this one is looked at: decompressing goes on beside this thread. */
+async function* readGroups({ columns, rowGroups }: OpenedObject): AsyncGenerator<readonly ColumnValues[]> {
+  const read = async (index: number): Promise<readonly ColumnValues[] | undefined> => {
+    const group = rowGroups[index]
+    return group && Promise.all(columns.map((_, column) => group.readColumn(column)))
+  }
+  let next = read(0)
+  for (let index = 1; ; index++) {
+    const group = await next
+    if (group === undefined) return
+    next = read(index)
+    // It may fail before anybody waits for it.
+    next.catch(() => undefined)
+    yield group
+  }
 }
 
 /** The order of keys, and what a planned column has beside, do not count. */
