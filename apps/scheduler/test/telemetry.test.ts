@@ -1,13 +1,20 @@
 /** Traces of the built program, sent to a collector of the test's own. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { gunzipSync } from 'node:zlib'
 import { createTestDatabase, type TestDatabase } from '@battlescope/postgres-testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { standardVariables } from '../src/telemetry/standard-variables.js'
 import { battlescope, records } from './support.js'
 
 interface Collector {
   readonly url: string
-  readonly requests: { readonly path: string; readonly contentType: string | undefined; readonly body: string }[]
+  readonly requests: {
+    readonly path: string
+    readonly contentType: string | undefined
+    readonly headers: IncomingMessage['headers']
+    readonly body: string
+  }[]
   close(): Promise<void>
 }
 
@@ -19,8 +26,10 @@ async function startCollector(
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
-      const body = Buffer.concat(chunks).toString()
-      requests.push({ path: request.url ?? '', contentType: request.headers['content-type'], body })
+      const { headers } = request
+      const bytes = Buffer.concat(chunks)
+      const body = (headers['content-encoding'] === 'gzip' ? gunzipSync(bytes) : bytes).toString()
+      requests.push({ path: request.url ?? '', contentType: headers['content-type'], headers, body })
       answer(response)
     })
   })
@@ -129,6 +138,105 @@ describe('traces', () => {
     await battlescope([], { ...asJson(collector), SCHEDULER_ANALYZE_RELATIONS: 'public.absent' })
     expect(collector.requests.length).toBeGreaterThan(0)
     for (const { body } of collector.requests) expect(body).not.toContain(password)
+  })
+})
+
+describe('each documented variable of OpenTelemetry', () => {
+  const run = async (variables: Record<string, string>, answer?: (response: ServerResponse) => void) => {
+    const collector = await collect(answer)
+    const { exitCode } = await battlescope([], { ...asJson(collector), ...variables })
+    expect(exitCode).toBe(0)
+    return collector
+  }
+  const header = (collector: Collector, name: string) => collector.requests[0]?.headers[name]
+  const attribute = (collector: Collector, name: string) =>
+    batches(collector)[0]?.resourceSpans[0]?.resource.attributes.find(({ key }) => key === name)?.value.stringValue
+  const otherCollector = async (variable: string, path: string) => {
+    const [wanted, other] = [await collect(), await collect()]
+    await battlescope([], { ...asJson(other), [variable]: `${wanted.url}${path}` })
+    return { wanted, other }
+  }
+  /** An export that is refused is tried again after about a second, if its time allows it. */
+  const attemptsWithin = async (variables: Record<string, string>) =>
+    (await run(variables, (response) => response.writeHead(503).end())).requests.length
+
+  const tests: Readonly<Record<string, () => Promise<void>>> = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: async () => {
+      expect((await run({})).requests).toMatchObject([{ path: '/v1/traces' }])
+    },
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: async () => {
+      const { wanted, other } = await otherCollector('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', '/elsewhere')
+      expect(wanted.requests).toMatchObject([{ path: '/elsewhere' }])
+      expect(other.requests).toEqual([])
+    },
+    OTEL_SDK_DISABLED: async () => {
+      expect((await run({ OTEL_SDK_DISABLED: 'true' })).requests).toEqual([])
+    },
+    OTEL_TRACES_EXPORTER: async () => {
+      expect((await run({ OTEL_TRACES_EXPORTER: 'none' })).requests).toEqual([])
+      expect((await run({ OTEL_TRACES_EXPORTER: 'otlp' })).requests).toHaveLength(1)
+    },
+    OTEL_EXPORTER_OTLP_PROTOCOL: async () => {
+      const collector = await run({ OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf' })
+      expect(collector.requests).toMatchObject([{ contentType: 'application/x-protobuf' }])
+    },
+    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: async () => {
+      const collector = await run({ OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/protobuf' })
+      expect(collector.requests).toMatchObject([{ contentType: 'application/x-protobuf' }])
+    },
+    OTEL_EXPORTER_OTLP_HEADERS: async () => {
+      expect(header(await run({ OTEL_EXPORTER_OTLP_HEADERS: 'x-tenant=a%20b' }), 'x-tenant')).toBe('a b')
+    },
+    OTEL_EXPORTER_OTLP_TRACES_HEADERS: async () => {
+      const variables = { OTEL_EXPORTER_OTLP_HEADERS: 'x-tenant=a', OTEL_EXPORTER_OTLP_TRACES_HEADERS: 'x-tenant=b' }
+      expect(header(await run(variables), 'x-tenant')).toBe('b')
+    },
+    OTEL_EXPORTER_OTLP_COMPRESSION: async () => {
+      const collector = await run({ OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip' })
+      expect(header(collector, 'content-encoding')).toBe('gzip')
+      expect(spans(collector).length).toBeGreaterThan(0)
+    },
+    OTEL_EXPORTER_OTLP_TRACES_COMPRESSION: async () => {
+      expect(header(await run({ OTEL_EXPORTER_OTLP_TRACES_COMPRESSION: 'gzip' }), 'content-encoding')).toBe('gzip')
+    },
+    OTEL_EXPORTER_OTLP_TIMEOUT: async () => {
+      expect(await attemptsWithin({ OTEL_EXPORTER_OTLP_TIMEOUT: '500' })).toBe(1)
+      expect(await attemptsWithin({})).toBeGreaterThan(1)
+    },
+    OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: async () => {
+      expect(await attemptsWithin({ OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: '500' })).toBe(1)
+    },
+    OTEL_SERVICE_NAME: async () => {
+      expect(serviceName(await run({ OTEL_SERVICE_NAME: 'upkeep' }))).toBe('upkeep')
+    },
+    OTEL_RESOURCE_ATTRIBUTES: async () => {
+      const variables = { OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment=a%20b,service.name=other' }
+      const collector = await run(variables)
+      expect(attribute(collector, 'deployment.environment')).toBe('a b')
+      expect(serviceName(collector)).toBe('other')
+    },
+    OTEL_TRACES_SAMPLER: async () => {
+      expect((await run({ OTEL_TRACES_SAMPLER: 'always_off' })).requests).toEqual([])
+    },
+    OTEL_TRACES_SAMPLER_ARG: async () => {
+      const none = await run({ OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '0' })
+      expect(none.requests).toEqual([])
+      const all = await run({ OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '1' })
+      expect(all.requests).toHaveLength(1)
+    },
+    TRACEPARENT: async () => {
+      const traceId = '0af7651916cd43dd8448eb211c80319c'
+      const collector = await run({ TRACEPARENT: `00-${traceId}-b7ad6b7169203331-01` })
+      expect(new Set(spans(collector).map((span) => span.traceId))).toEqual(new Set([traceId]))
+    },
+  }
+
+  it('has a test', () => {
+    expect(standardVariables.map(({ name }) => name).sort()).toEqual(Object.keys(tests).sort())
+  })
+
+  it.each(Object.entries(tests))('%s works', async (_name, test) => {
+    await test()
   })
 })
 
