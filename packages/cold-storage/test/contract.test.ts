@@ -43,27 +43,30 @@ beforeAll(async () => {
 afterAll(() => fauxqs.stop())
 
 // It knows no conditional writes, so this is the contract of a store that does not decide them.
-describeStoreContract('S3 as fauxqs plays it', async () => {
-  const store = await openStore(
-    coldStorageConfig.parse({
-      url: `s3://${bucket}`,
-      endpoint: `http://127.0.0.1:${fauxqs.port}`,
-      accessKeyId: 'test',
-      secretAccessKey: 'test',
-      conditionalWrites: false,
-    }),
-  )
-  return {
-    store,
-    listsInOrder: false,
-    // It does not list them.
-    unfinished: async () => 0,
-    close: async () => {
-      await store.close()
-      fauxqs.emptyBucket(bucket)
-    },
-  }
-})
+describeStoreContract(
+  'S3 as fauxqs plays it',
+  async () => {
+    const store = await openStore(
+      coldStorageConfig.parse({
+        url: `s3://${bucket}`,
+        endpoint: `http://127.0.0.1:${fauxqs.port}`,
+        accessKeyId: 'test',
+        secretAccessKey: 'test',
+        conditionalWrites: false,
+      }),
+    )
+    return {
+      store,
+      // It does not list them.
+      unfinished: async () => 0,
+      close: async () => {
+        await store.close()
+        fauxqs.emptyBucket(bucket)
+      },
+    }
+  },
+  { conditions: true, orderOfLists: true },
+)
 
 describeStoreContract('a faulty store without faults', async () => {
   const folder = await temporaryFolder()

@@ -1,9 +1,13 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
+import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Order } from './store-process.js'
+
+const require = createRequire(import.meta.url)
+const typescript = pathToFileURL(require.resolve('tsx')).href
 
 export interface StoreProcess {
   readonly pid: number
@@ -16,7 +20,7 @@ export interface StoreProcess {
 
 export function startProcess(work: string, order: Order): StoreProcess {
   const script = fileURLToPath(new URL('store-process.ts', import.meta.url))
-  const args = ['--no-warnings', '--import', 'tsx', script, work, JSON.stringify(order)]
+  const args = ['--no-warnings', '--import', typescript, script, work, JSON.stringify(order)]
   const child: ChildProcessByStdio<Writable, Readable, Readable> = spawn(process.execPath, args, {
     cwd: fileURLToPath(new URL('..', import.meta.url)),
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -51,4 +55,14 @@ export function startProcess(work: string, order: Order): StoreProcess {
       if (signal === 'SIGKILL' && child.exitCode === null && child.signalCode === null) await once(child, 'close')
     },
   }
+}
+
+/** Lets processes create the same objects at the same time. @returns who made which: for each object, the ids of its makers */
+export async function raceToCreate(racers: readonly StoreProcess[], count: number): Promise<number[][]> {
+  await Promise.all(racers.map(({ ready }) => ready))
+  for (const racer of racers) racer.go()
+  const made = (await Promise.all(racers.map(({ result }) => result))) as number[][]
+  return Array.from({ length: count }, (_, index) =>
+    racers.filter((_racer, which) => made[which]!.includes(index)).map(({ pid }) => pid),
+  )
 }

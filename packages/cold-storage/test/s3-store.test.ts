@@ -6,7 +6,7 @@ import { coldStorageConfig, openStore, StoreError } from '../src/index.js'
 import type { OpenStore } from '../src/store.js'
 import { all, collect, MiB, noise, piecesOf, read } from './bodies.js'
 import { openStrict, strictConfig } from './open-stores.js'
-import { startProcess } from './processes.js'
+import { raceToCreate, startProcess } from './processes.js'
 import { accessKeyId, bucket, secretAccessKey, StrictS3, type Misbehaviour, type SeenRequest } from './strict-s3.js'
 
 /** Starting a process takes a second, on a busy machine several. */
@@ -51,12 +51,14 @@ async function failure(promise: Promise<unknown>): Promise<StoreError> {
 }
 
 describe('the strict server', () => {
+  const ignore = () => undefined
   const raw = () =>
     new S3Client({
       endpoint: server.endpoint,
       forcePathStyle: true,
       region: 'eu-test-1',
       credentials: { accessKeyId, secretAccessKey },
+      logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
     })
   const send = (command: ConstructorParameters<typeof PutObjectCommand>[0]) => raw().send(new PutObjectCommand(command))
   const at = { Bucket: bucket, Key: 'key' }
@@ -282,7 +284,7 @@ describe('what the store does wrong', () => {
     const { objects } = server
     await store.put('a', text('x'))
     const keys = objects.keys.bind(objects)
-    objects.keys = () => [...keys(), 'some/prefix/a', 'some/prefix/a'][Symbol.iterator]() as ReturnType<typeof keys>
+    objects.keys = () => [...keys(), 'some/prefix/a', 'some/prefix/a'][Symbol.iterator]()
     try {
       expect(await failure(all(store.list('')))).toMatchObject({ code: 'store-failed' })
     } finally {
@@ -382,14 +384,12 @@ describe('a conditional write', () => {
 
   it('of several processes is won by one', { timeout: processesMs }, async () => {
     const config = strictConfig(server)
-    const racers = Array.from({ length: 3 }, () => startProcess('create', { config, name: 'race' }))
-    await Promise.all(racers.map(({ ready }) => ready))
-    for (const racer of racers) racer.go()
-    const results = await Promise.all(racers.map(({ result }) => result))
-    const winners = results.filter((result) => typeof result === 'number')
-    expect(winners).toHaveLength(1)
-    expect((await read(store, 'race')).toString()).toBe(`by ${String(winners[0])}`)
-
+    const racers = Array.from({ length: 3 }, () => startProcess('create', { config, name: 'race', count: 15 }))
+    const makers = await raceToCreate(racers, 15)
+    for (const [index, pids] of makers.entries()) {
+      expect(pids).toHaveLength(1)
+      expect((await read(store, `race/${index}`)).toString()).toBe(`by ${String(pids[0])}`)
+    }
     await store.put('counter', text('0'))
     const counters = Array.from({ length: 3 }, () => startProcess('increment', { config, name: 'counter', count: 10 }))
     await Promise.all(counters.map(({ result }) => result))

@@ -21,18 +21,21 @@ const order = JSON.parse(json) as Order
 const say = (text: string) => process.stdout.write(`${text}\n`)
 
 const works: Readonly<Record<string, (store: Store) => Promise<unknown>>> = {
-  /** Waits for a line on stdin, then creates the object. */
+  /** Waits for a line on stdin, then creates one object after the other. Says which it made. */
   async create(store) {
     say('ready')
     await new Promise((resolve) => process.stdin.once('data', resolve))
-    try {
-      await store.put(order.name, Buffer.from(`by ${process.pid}`), { ifAbsent: true })
-      return process.pid
-    } catch (error) {
-      return codeOf(error)
-    } finally {
-      process.stdin.destroy()
+    process.stdin.destroy()
+    const made: number[] = []
+    for (let index = 0; index < (order.count ?? 0); index++) {
+      try {
+        await store.put(`${order.name}/${index}`, Buffer.from(`by ${process.pid}`), { ifAbsent: true })
+        made.push(index)
+      } catch (error) {
+        if (codeOf(error) !== 'store-conflict') throw error
+      }
     }
+    return made
   },
 
   /** Adds 1 to a number, again and again, by compare and set. */
