@@ -232,6 +232,30 @@ describe('retention with an archive', () => {
     expect(await world.count('killmail_events', `${expired} AND battle_id IS NULL`)).toBe(0)
   })
 
+  it('takes children without a foreign key along that came after their parent had left', async () => {
+    world = await createWorld({ killmails: 200 })
+    // Never there, but between those that were.
+    await world.database.query(`
+      DELETE FROM pilot_ship_history WHERE killmail_id = 7;
+      DELETE FROM killmail_enrichments WHERE killmail_id = 7;
+      DELETE FROM killmail_events WHERE killmail_id = 7`)
+    await rememberRows(world)
+    await world.runToEnd()
+    const late = `INSERT INTO killmail_enrichments (killmail_id, status) VALUES (6, 'late'), (7, 'stray')`
+    await world.database.query(
+      `${late}; INSERT INTO original.killmail_enrichments SELECT * FROM killmail_enrichments WHERE killmail_id IN (6, 7)`,
+    )
+    const run = await world.run()
+    expect(run.task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(
+      await world.database.query(
+        `SELECT killmail_id, status FROM killmail_enrichments WHERE status IN ('late', 'stray')`,
+      ),
+    ).toEqual([{ killmail_id: '7', status: 'stray' }])
+    expect(await findLosses(world)).toEqual([])
+    expect((await world.run()).task.run?.actions).toEqual([])
+  })
+
   it('archives as text what the type of a column cannot hold', async () => {
     world = await createWorld({ killmails: 100 })
     await world.database.query(`UPDATE killmail_enrichments SET fetched_at = 'infinity' WHERE killmail_id % 2 = 0`)

@@ -46,17 +46,19 @@ export interface BatchFilter {
   /** Months as `2020-11`, both included. */
   readonly fromMonth?: string
   readonly toMonth?: string
+  readonly deletedSince?: Date
   readonly ids?: readonly string[]
 }
 
 /** Oldest month first. */
 export async function selectBatches(db: CatalogDb, filter: BatchFilter = {}): Promise<readonly Batch[]> {
-  const { policies, states, fromMonth, toMonth, ids } = filter
+  const { policies, states, fromMonth, toMonth, deletedSince, ids } = filter
   let query = db.selectFrom('archive_batch').selectAll().select(monthOf)
   if (policies !== undefined) query = query.where((eb) => isAny(eb, 'policy', policies))
   if (states !== undefined) query = query.where((eb) => isAny(eb, 'state', states))
   if (fromMonth !== undefined) query = query.where('month', '>=', sql<Date>`${firstDay(fromMonth)}::date`)
   if (toMonth !== undefined) query = query.where('month', '<=', sql<Date>`${firstDay(toMonth)}::date`)
+  if (deletedSince !== undefined) query = query.where('deleted_at', '>=', deletedSince)
   if (ids !== undefined) query = query.where(sql<SqlBool>`id = ANY (${[...ids]}::uuid[])`)
   const rows = await query.orderBy('month').orderBy('first_at').orderBy('id').execute()
   return rows.map(batchOf)

@@ -150,6 +150,8 @@ describe('the catalog', () => {
     expect(await ids({ fromMonth: '2018-12', toMonth: '2019-01' })).toEqual([batch.id])
     expect(await ids({ toMonth: '2018-11' })).toEqual([])
     expect(await ids({ states: ['writing'] })).toEqual([batch.id])
+    expect((await ids({ deletedSince: new Date(0) })).length).toBe(1)
+    expect(await ids({ deletedSince: new Date('2999-01-01') })).toEqual([])
     expect((await ids({})).length).toBe(3)
   })
 
