@@ -17,6 +17,8 @@ export interface ColumnValues {
   readonly values: Uint8Array
 }
 
+/** Deflate cannot do better (https://zlib.net/zlib_tech.html): a page that claims to is not made room for. */
+const deflateRatio = 1_032
 /** No row group of ours comes near it, a single value may: PostgreSQL's own limit is 1 GiB. */
 const maxPageBytes = 2 ** 31 - 1
 
@@ -47,6 +49,9 @@ async function readChunk(
   const dictionary = metadata.dictionary_page_offset === undefined ? undefined : await pages.dictionary()
   const { width } = layouts[column.encoding]
   const page = pages.data()
+  // Before anything is made that large.
+  if (BigInt(page.valueCount) !== metadata.num_values || (!column.list && page.valueCount !== rowCount))
+    throw new RangeError('another number of entries')
   const levels = readLevels(page, column)
   const count = countValues(levels, column)
   if (countRows(levels, column) !== rowCount) throw new RangeError('another number of rows')
@@ -119,7 +124,8 @@ class PageReader {
   }
 
   async #decompress(bytes: Uint8Array, sizeBytes: number): Promise<Uint8Array> {
-    if (sizeBytes < 0 || sizeBytes > maxPageBytes) throw new RangeError(`a page of ${sizeBytes} bytes`)
+    const largest = this.#codec === 'GZIP' ? bytes.length * deflateRatio : maxPageBytes
+    if (sizeBytes < 0 || sizeBytes > largest) throw new RangeError(`a page of ${sizeBytes} bytes`)
     if (this.#codec === 'UNCOMPRESSED') return bytes
     if (this.#codec !== 'GZIP' && this.#codec !== 'ZSTD') throw new RangeError(`compressed with ${this.#codec}`)
     const codec: Codec = this.#codec

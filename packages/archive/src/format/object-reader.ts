@@ -21,7 +21,17 @@ export interface OpenedObject extends ObjectMetadata {
 
 /** @throws ArchiveMismatch when the footer is not one that `encodeObjects` writes, or contradicts itself */
 export function openObject(file: Uint8Array): OpenedObject {
-  const footer = readFooter(file)
+  try {
+    return openFooter(file)
+  } catch (cause) {
+    if (cause instanceof ArchiveMismatch) throw cause
+    throw new ArchiveMismatch('its footer cannot be read', { cause })
+  }
+}
+
+function openFooter(file: Uint8Array): OpenedObject {
+  // A row group may be said to lie beyond the end: reading its columns will tell.
+  const footer = parquetMetadata(file, { geoparquet: false })
   const metadata = Object.fromEntries((footer.key_value_metadata ?? []).map(({ key, value = '' }) => [key, value]))
   const described = describeObject(metadata)
   const { columns } = described
@@ -38,18 +48,9 @@ export function openObject(file: Uint8Array): OpenedObject {
     }
   })
   const rowCount = rowGroups.reduce((sum, group) => sum + group.rowCount, 0)
-  if (BigInt(rowCount) !== footer.num_rows)
+  if (rowCount !== Number(footer.num_rows))
     throw new ArchiveMismatch(`${footer.num_rows} rows in the footer, ${rowCount} in its row groups`)
   return { ...described, rowCount, rowGroups, metadata }
-}
-
-function readFooter(file: Uint8Array): FileMetaData {
-  try {
-    // A row group's offset may lie beyond the end: reading its columns will tell.
-    return parquetMetadata(file, { geoparquet: false })
-  } catch (cause) {
-    throw new ArchiveMismatch('its footer cannot be read', { cause })
-  }
 }
 
 function describeObject(metadata: Readonly<Record<string, string>>): ObjectMetadata {
