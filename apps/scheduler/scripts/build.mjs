@@ -43,6 +43,8 @@ const parts = await build({
   legalComments: 'inline',
   define: {
     VERSION: JSON.stringify(version),
+    // The SDK of S3 announces on stderr, in the middle of our log, which Node it will want in a year.
+    'process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED': '"true"',
     // Only yargs asks, for its translations, which are not in the bundle.
     'import.meta.url': JSON.stringify('file:///battlescope-scheduler/main.cjs'),
   },

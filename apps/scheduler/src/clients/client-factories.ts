@@ -1,12 +1,32 @@
 /** Which kinds of clients tasks can have under a configuration: the one place, for runs and for `doctor`. */
-import type { ClientFactories, ClientKind } from '@battlescope/scheduler-core'
+import { openStore, readOnly } from '@battlescope/cold-storage'
+import { openRedis } from '@battlescope/redis'
+import type { ClientFactories, ClientKind, ClientRequest } from '@battlescope/scheduler-core'
 import type { Configuration } from '../configuration/load.js'
 import { httpClientFactory } from './http.js'
 
 /** A kind that is absent is not configured: tasks that can do without it ask first, the others fail with `client-unavailable`. */
-export function clientFactories(_configuration: Configuration): ClientFactories {
-  return { http: httpClientFactory }
+export function clientFactories(configuration: Configuration): ClientFactories {
+  const coldStorage = configuration.section('cold-storage')
+  const redis = configuration.section('redis')
+  return {
+    http: httpClientFactory,
+    ...(coldStorage.url === undefined
+      ? {}
+      : {
+          store: async () => {
+            const store = await openStore(coldStorage)
+            return { read: readOnly(store), write: store, close: () => store.close() }
+          },
+        }),
+    ...([redis.url, redis.esiCacheUrl, redis.sessionUrl].every((url) => url === undefined)
+      ? {}
+      : { redis: ({ signal }: ClientRequest) => Promise.resolve(openRedis(redis, { signal })) }),
+  }
 }
 
 /** What configures a kind of client. A kind that is brought by a third-party package is not in it. */
-export const howToConfigure: Readonly<Partial<Record<ClientKind | (string & {}), string>>> = {}
+export const howToConfigure: Readonly<Partial<Record<ClientKind | (string & {}), string>>> = {
+  store: 'set SCHEDULER_COLD_STORAGE_URL',
+  redis: 'set REDIS_URL, ESI_REDIS_CACHE_URL or SESSION_REDIS_URL',
+}

@@ -1,4 +1,6 @@
 /** Every section of options that the program knows before it loads packages: what is read, printed, documented and checked. */
+import { coldStorageConfig } from '@battlescope/cold-storage'
+import { redisOptions, redisSection } from '@battlescope/redis'
 import { taskSection, type Section } from '@battlescope/scheduler-core'
 import type { z } from 'zod'
 import { builtInTasks } from '../built-in-tasks.js'
@@ -10,7 +12,10 @@ interface NamedSection {
 }
 
 /** Sections that are no task's, such as the store's or the alerts', by name: an entry here is all that a new one needs. */
-export const namedSections = {} as const satisfies Readonly<Record<string, NamedSection>>
+export const namedSections = {
+  'cold-storage': { description: 'where archives go', schema: coldStorageConfig },
+  redis: { description: redisSection.description ?? '', schema: redisOptions },
+} as const satisfies Readonly<Record<string, NamedSection>>
 
 type NamedSections = typeof namedSections
 export type NamedSectionName = keyof NamedSections & string
