@@ -27,15 +27,15 @@ export interface RelationFacts {
   /** Columns of the primary key in its order; empty: none. */
   readonly primaryKey: readonly KeyColumn[]
   readonly indexes: readonly IndexFacts[]
-  /** Enabled user triggers that a DELETE fires, also those of partitions. */
-  readonly deleteTriggers: readonly TriggerFacts[]
-  /** Enabled rules ON DELETE. */
-  readonly deleteRules: readonly string[]
+  /** Enabled user triggers that a DELETE or UPDATE fires, also those of partitions. */
+  readonly triggers: readonly TriggerFacts[]
+  /** Enabled rules ON DELETE and ON UPDATE, also those of partitions. */
+  readonly rules: readonly RuleFacts[]
   /** none; active: hides rows from us; exempt: enabled, but not for us (superuser, BYPASSRLS, owner). */
   readonly rowSecurity: 'none' | 'active' | 'exempt'
   readonly privileges: Privileges
-  /** Publications that make a DELETE impossible, since the replica identity says too little. */
-  readonly refusingPublications: readonly string[]
+  /** Publications that make a DELETE or UPDATE impossible, since the replica identity says too little. */
+  readonly refusingPublications: readonly PublicationFacts[]
   /** Rows as the planner believes; undefined: never analyzed. Partitions are summed up. */
   readonly estimatedRows: number | undefined
   /** What a sequential scan reads. */
@@ -71,10 +71,27 @@ export interface IndexFacts {
   readonly predicate: string | undefined
 }
 
+/** What a trigger, a rule or a publication is about. */
+export type RowEvent = 'delete' | 'update'
+
 export interface TriggerFacts {
   readonly name: string
   /** Where it is defined: the relation or one of its partitions. */
   readonly relation: RelationName
+  readonly event: RowEvent
+  /** A statement trigger fires even when there is no row. */
+  readonly level: 'row' | 'statement'
+}
+
+export interface RuleFacts {
+  readonly name: string
+  readonly relation: RelationName
+  readonly event: RowEvent
+}
+
+export interface PublicationFacts {
+  readonly name: string
+  readonly event: RowEvent
 }
 
 export interface Privileges {

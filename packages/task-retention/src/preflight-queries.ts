@@ -8,10 +8,12 @@ import type {
   KeyColumn,
   PreflightFacts,
   Privileges,
+  PublicationFacts,
   ReferenceFacts,
   ReferentialAction,
   RelationFacts,
   RelationKind,
+  RuleFacts,
   TriggerFacts,
 } from './preflight-facts.js'
 
@@ -31,11 +33,11 @@ interface RelationRow {
     readonly columns: readonly (string | null)[]
     readonly predicate: string | null
   })[]
-  readonly delete_triggers: readonly TriggerFacts[]
-  readonly delete_rules: readonly string[]
+  readonly triggers: readonly TriggerFacts[]
+  readonly rules: readonly RuleFacts[]
   readonly row_security: RelationFacts['rowSecurity']
   readonly privileges: Privileges
-  readonly refusing_publications: readonly string[]
+  readonly refusing_publications: readonly PublicationFacts[]
   readonly estimated_rows: number | null
   readonly heap_bytes: string
   readonly total_bytes: string
@@ -106,9 +108,7 @@ async function selectRelations(db: Kysely<unknown>, names: readonly RelationName
       EXISTS (SELECT FROM tree t JOIN pg_catalog.pg_class l ON l.oid = t.relid
         WHERE t.root = r.oid AND t.relid <> r.oid AND l.relkind = 'f') AS has_foreign_partition,
       ${inheritanceOf} AS inheritance, ${columnsOf} AS columns, ${primaryKeyOf} AS primary_key, ${indexesOf} AS indexes,
-      ${deleteTriggersOf} AS delete_triggers,
-      ARRAY(SELECT DISTINCT w.rulename::text FROM tree t JOIN pg_catalog.pg_rewrite w ON w.ev_class = t.relid
-        WHERE t.root = r.oid AND w.ev_type = '4' AND w.ev_enabled IN ('O', 'A') ORDER BY 1) AS delete_rules,
+      ${triggersOf} AS triggers, ${rulesOf} AS rules,
       CASE WHEN NOT r.relrowsecurity THEN 'none' WHEN pg_catalog.row_security_active(r.oid) THEN 'active' ELSE 'exempt' END AS row_security,
       ${privilegesOf} AS privileges, ${refusingPublicationsOf} AS refusing_publications,
       (SELECT sum(l.reltuples) FILTER (WHERE l.reltuples >= 0) FROM tree t JOIN pg_catalog.pg_class l ON l.oid = t.relid
@@ -136,8 +136,8 @@ function relationFactsOf(row: RelationRow): RelationFacts {
       columns: columns.map((column) => column ?? undefined),
       predicate: predicate ?? undefined,
     })),
-    deleteTriggers: row.delete_triggers,
-    deleteRules: row.delete_rules,
+    triggers: row.triggers,
+    rules: row.rules,
     rowSecurity: row.row_security,
     privileges: row.privileges,
     refusingPublications: row.refusing_publications,
@@ -178,13 +178,21 @@ const indexesOf = sql`(SELECT coalesce(jsonb_agg(jsonb_build_object(
   FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = x.relam
   WHERE i.indrelid = r.oid)`
 
-/** Bit 8 of tgtype is DELETE. What partitions inherit of a trigger is its copy; what they have of their own counts, too. */
-const deleteTriggersOf = sql`(SELECT coalesce(jsonb_agg(jsonb_build_object('name', g.tgname,
-    'relation', jsonb_build_object('schema', n.nspname, 'name', o.relname)) ORDER BY g.tgname, n.nspname, o.relname), '[]')
+/** Of tgtype, bit 1 is FOR EACH ROW, bit 8 DELETE, bit 16 UPDATE. What partitions inherit of a trigger is its copy; their own count, too. */
+const triggersOf = sql`(SELECT coalesce(jsonb_agg(jsonb_build_object('name', g.tgname, 'event', e.event,
+    'level', CASE WHEN (g.tgtype & 1) <> 0 THEN 'row' ELSE 'statement' END,
+    'relation', jsonb_build_object('schema', n.nspname, 'name', o.relname)) ORDER BY g.tgname, n.nspname, o.relname, e.event), '[]')
   FROM tree t JOIN pg_catalog.pg_trigger g ON g.tgrelid = t.relid
+    JOIN (VALUES ('delete', 8), ('update', 16)) e (event, bit) ON (g.tgtype & e.bit) <> 0
     JOIN pg_catalog.pg_class o ON o.oid = g.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = o.relnamespace
-  WHERE t.root = r.oid AND NOT g.tgisinternal AND (g.tgtype & 8) <> 0 AND g.tgenabled IN ('O', 'A')
-    AND (g.tgparentid = 0 OR g.tgrelid = r.oid))`
+  WHERE t.root = r.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND (g.tgparentid = 0 OR g.tgrelid = r.oid))`
+
+const rulesOf = sql`(SELECT coalesce(jsonb_agg(jsonb_build_object('name', w.rulename,
+    'event', CASE w.ev_type WHEN '4' THEN 'delete' ELSE 'update' END,
+    'relation', jsonb_build_object('schema', n.nspname, 'name', o.relname)) ORDER BY w.rulename, n.nspname, o.relname), '[]')
+  FROM tree t JOIN pg_catalog.pg_rewrite w ON w.ev_class = t.relid
+    JOIN pg_catalog.pg_class o ON o.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = o.relnamespace
+  WHERE t.root = r.oid AND w.ev_type IN ('2', '4') AND w.ev_enabled IN ('O', 'A'))`
 
 const privilegesOf = sql`jsonb_build_object(
   'usage', pg_catalog.has_schema_privilege(r.relnamespace, 'USAGE'),
@@ -194,17 +202,17 @@ const privilegesOf = sql`jsonb_build_object(
   'owner', pg_catalog.pg_has_role(r.relowner, 'USAGE'))`
 
 /**
- * Publications of deletes that make a DELETE fail: there is no replica identity (55000), the row filter looks at a column outside of it,
+ * Publications that make a DELETE or an UPDATE fail, even one of no row: there is no replica identity (55000), the row filter looks at a column outside of it,
  * or the column list leaves a part of it out (both 42P10). PostgreSQL checks each leaf, published by itself or by way of an ancestor, its
  * schema or FOR ALL TABLES. The dependencies of a publication's entry name the columns of its row filter, together with those of its list.
  */
-const refusingPublicationsOf = sql`ARRAY(
-  SELECT DISTINCT p.pubname::text
+const refusingPublicationsOf = sql`(SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('name', p.pubname, 'event', v.event)), '[]')
   FROM tree t
     JOIN pg_catalog.pg_class l ON l.oid = t.relid AND l.relkind = 'r' AND l.relpersistence = 'p'
     CROSS JOIN LATERAL (SELECT l.oid AS relid UNION SELECT s.relid::oid FROM pg_catalog.pg_partition_ancestors(l.oid) s) a
     JOIN pg_catalog.pg_class c ON c.oid = a.relid
-    JOIN pg_catalog.pg_publication p ON p.pubdelete
+    CROSS JOIN (VALUES ('delete'), ('update')) v (event)
+    JOIN pg_catalog.pg_publication p ON CASE v.event WHEN 'delete' THEN p.pubdelete ELSE p.pubupdate END
     LEFT JOIN pg_catalog.pg_publication_rel e ON e.prpubid = p.oid AND e.prrelid = a.relid
     LEFT JOIN pg_catalog.pg_publication_namespace s ON s.pnpubid = p.oid AND s.pnnspid = c.relnamespace
     CROSS JOIN LATERAL (SELECT ARRAY(
@@ -220,8 +228,7 @@ const refusingPublicationsOf = sql`ARRAY(
             AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjsubid > 0 AND f.attname <> ALL (identity.columns)))
         OR (e.prattrs IS NOT NULL AND NOT identity.columns <@ ARRAY(
           SELECT f.attname FROM pg_catalog.pg_attribute f WHERE f.attrelid = a.relid AND f.attnum = ANY (e.prattrs)))
-      END
-  ORDER BY 1)`
+      END)`
 
 /**
  * Foreign keys to the relations and to their partitions. Of one that PostgreSQL copied to partitions, on either side, only the original

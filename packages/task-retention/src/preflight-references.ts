@@ -1,19 +1,22 @@
 /** What PostgreSQL does to other rows when those of a policy go, and whether the policy covers it. Pure. */
 import { quoteIdentifier, quoteRelation } from '@battlescope/database'
 import { isSameRelation, keyOf, type Child, type Link, type Policy } from './policy.js'
-import type { PreflightFacts, ReferenceFacts } from './preflight-facts.js'
+import type { PreflightFacts, ReferenceFacts, RowEvent } from './preflight-facts.js'
+import { judgeAction } from './preflight-relations.js'
 import type { Problem, ProblemCode } from './preflight-report.js'
 
 export interface ReferenceJudgement {
   readonly blocked: readonly Problem[]
+  readonly warnings: readonly Problem[]
   /** In the order of deletion: what points to another child goes before it. */
   readonly children: readonly Child[]
   /** Foreign keys that cost a look at the referencing relation for every deleted row. */
   readonly checked: readonly Link[]
 }
 
-export function judgeReferences({ references }: PreflightFacts, policy: Policy): ReferenceJudgement {
+export function judgeReferences({ relations, references }: PreflightFacts, policy: Policy): ReferenceJudgement {
   const blocked: Problem[] = []
+  const warnings: Problem[] = []
   const checked: Link[] = []
   const before: { readonly first: Child; readonly then: Child }[] = []
   for (const reference of references) {
@@ -25,6 +28,13 @@ export function judgeReferences({ references }: PreflightFacts, policy: Policy):
       continue
     }
     checked.push({ relation: cover.relation, columns: reference.columns, references: reference.references })
+    const event = events[reference.onDelete]
+    const from = relations.get(keyOf(cover.relation))
+    if (event !== undefined && from !== undefined) {
+      const effect = judgeAction(from, policy, event, reference.name)
+      blocked.push(...effect.blocked)
+      warnings.push(...effect.warnings)
+    }
     if (child !== undefined) before.push({ first: cover, then: child })
   }
   const children = inOrder(policy.children, before)
@@ -36,7 +46,16 @@ export function judgeReferences({ references }: PreflightFacts, policy: Policy):
       summary: `foreign keys between the children of ${policy.name} go round in a circle at ${keyOf(child.relation)}`,
     })
   }
-  return { blocked, children: blocked.length === 0 ? children : policy.children, checked }
+  return { blocked, warnings, children: blocked.length === 0 ? children : policy.children, checked }
+}
+
+/** What PostgreSQL sends to the referencing relation. */
+const events: Readonly<Record<ReferenceFacts['onDelete'], RowEvent | undefined>> = {
+  'no-action': undefined,
+  restrict: undefined,
+  cascade: 'delete',
+  'set-null': 'update',
+  'set-default': 'update',
 }
 
 /** The foreign key is on the relation itself, or on a partition of it. */

@@ -1,7 +1,7 @@
 /** What is to be said of one relation by itself: whether rows can be read and deleted there, by key and without side effects. Pure. */
 import { quoteIdentifier, quoteRelation } from '@battlescope/database'
 import { keyOf, type Policy } from './policy.js'
-import type { RelationFacts } from './preflight-facts.js'
+import type { RelationFacts, RowEvent, TriggerFacts } from './preflight-facts.js'
 import type { Problem } from './preflight-report.js'
 
 export interface Judgement {
@@ -27,33 +27,62 @@ export function judgeDeletable(facts: RelationFacts, policy: Policy, lock: boole
   }
   blocked.push(...permissionProblems(facts, lock ? ['select', 'update', 'delete'] : ['select', 'delete']))
   blocked.push(...rowSecurityProblems(facts))
-  for (const rule of facts.deleteRules) {
-    blocked.push({
-      code: 'delete-rule',
-      relation,
-      summary: `the rule ${rule} rewrites DELETE on ${relation}`,
-      mend: [`DROP RULE ${quoteIdentifier(rule)} ON ${sqlName(facts)}`],
-    })
-  }
-  for (const publication of facts.refusingPublications) {
-    blocked.push({
-      code: 'replica-identity',
-      relation,
-      summary: `PostgreSQL refuses DELETE on ${relation}: the publication ${publication} publishes deletes, and the replica identity does not tell it which row`,
-      mend: [`ALTER TABLE ${sqlName(facts)} REPLICA IDENTITY DEFAULT`],
-      hint: 'for each partition of a partitioned relation; columns of a row filter must be part of the replica identity, and the replica identity part of a column list',
-    })
-  }
-  const triggers = facts.deleteTriggers.map((trigger): Problem => ({
-    code: 'delete-trigger',
-    relation,
-    summary: `the trigger ${trigger.name} fires on DELETE on ${keyOf(trigger.relation)}: what it does cannot be seen from here`,
-    mend: [
-      `ALTER TABLE ${quoteRelation(trigger.relation.schema, trigger.relation.name)} DISABLE TRIGGER ${quoteIdentifier(trigger.name)}`,
-    ],
-    hint: `set allowTriggers in the policy ${policy.name} once you know that it neither refuses the delete nor changes what must stay`,
-  }))
+  const onDelete = eventProblems(facts, 'delete', policy, () => true)
+  blocked.push(...onDelete.always)
+  const triggers = onDelete.triggers
   return policy.allowTriggers ? { blocked, warnings: triggers } : { blocked: [...blocked, ...triggers], warnings: [] }
+}
+
+/**
+ * A relation that a foreign key with an action leads from. For every row that goes, PostgreSQL sends it a DELETE or UPDATE of the rows that
+ * point there; and although none is left, that statement is rewritten by rules, refused by publications and seen by statement triggers.
+ */
+export function judgeAction(facts: RelationFacts, policy: Policy, event: RowEvent, foreignKey: string): Judgement {
+  const found = eventProblems(facts, event, policy, ({ level }) => level === 'statement')
+  const because = (problem: Problem): Problem => ({
+    ...problem,
+    code: 'reference-effect',
+    summary: `${problem.summary}; the foreign key ${foreignKey} sends one, of no row, for every row that ${policy.name} deletes`,
+  })
+  const [always, triggers] = [found.always.map(because), found.triggers.map(because)]
+  return policy.allowTriggers
+    ? { blocked: always, warnings: triggers }
+    : { blocked: [...always, ...triggers], warnings: [] }
+}
+
+/** What stands in the way of a DELETE or UPDATE of a relation. */
+function eventProblems(
+  facts: RelationFacts,
+  event: RowEvent,
+  policy: Policy,
+  fires: (trigger: TriggerFacts) => boolean,
+): { readonly always: readonly Problem[]; readonly triggers: readonly Problem[] } {
+  const relation = keyOf(facts.relation)
+  const statement = event.toUpperCase()
+  const isOfEvent = (each: { readonly event: RowEvent }) => each.event === event
+  const rules = facts.rules.filter(isOfEvent).map((rule): Problem => ({
+    code: 'delete-rule',
+    relation,
+    summary: `the rule ${rule.name} rewrites ${statement} on ${keyOf(rule.relation)}`,
+    mend: [`DROP RULE ${quoteIdentifier(rule.name)} ON ${sqlName(rule)}`],
+  }))
+  const publications = facts.refusingPublications.filter(isOfEvent).map(({ name }): Problem => ({
+    code: 'replica-identity',
+    relation,
+    summary: `PostgreSQL refuses ${statement} on ${relation}: the publication ${name} publishes it, and the replica identity does not tell it which row`,
+    mend: [`ALTER TABLE ${sqlName(facts)} REPLICA IDENTITY DEFAULT`],
+    hint: 'for each partition of a partitioned relation; columns of a row filter must be part of the replica identity, and the replica identity part of a column list',
+  }))
+  const triggers = facts.triggers
+    .filter((trigger) => isOfEvent(trigger) && fires(trigger))
+    .map((trigger): Problem => ({
+      code: 'delete-trigger',
+      relation,
+      summary: `the trigger ${trigger.name} fires on ${statement} on ${keyOf(trigger.relation)}: what it does cannot be seen from here`,
+      mend: [`ALTER TABLE ${sqlName(trigger)} DISABLE TRIGGER ${quoteIdentifier(trigger.name)}`],
+      hint: `set allowTriggers in the policy ${policy.name} once you know that it neither refuses the delete nor changes what must stay`,
+    }))
+  return { always: [...rules, ...publications], triggers }
 }
 
 /** A relation that is only looked at: whether a group has rows there. What row-level security hides would seem not to exist. */

@@ -20,6 +20,7 @@ export type ProblemCode =
   | 'refused-reference'
   | 'cascading-reference'
   | 'emptied-reference'
+  | 'reference-effect'
   | 'child-not-unique'
   | 'child-order'
   /** Because of another policy. */

@@ -54,7 +54,7 @@ function judgePolicy(
   }
   const links = [...configured.children, ...configured.members]
   const missing = new Set(links.filter((link) => !exists(link)).map(({ relation }) => keyOf(relation)))
-  const { blocked: refused, children, checked } = judgeReferences(facts, present)
+  const { children, checked, ...references } = judgeReferences(facts, present)
   const policy: Policy = { ...present, children }
   const relationFacts = (relation: Policy['relation']) => facts.relations.get(keyOf(relation))
 
@@ -69,7 +69,7 @@ function judgePolicy(
     ...read.filter((each) => !targets.includes(each)).flatMap(judgeReadable),
     // What is no table is not looked into any further.
     ...(own?.kind === 'table' || own?.kind === 'partitioned' ? columnProblems(facts, policy, group) : []),
-    ...refused,
+    ...references.blocked,
   ])
   return {
     policy,
@@ -82,7 +82,7 @@ function judgePolicy(
         relation,
         summary: `${relation} does not exist: ${policy.name} does without it`,
       })),
-      ...judged.flatMap((judgement) => judgement.warnings),
+      ...unique([...judged.flatMap((judgement) => judgement.warnings), ...references.warnings]),
       ...(own?.kind === 'partitioned' ? [partitionedWarning(own)] : []),
       ...judgeIndexes(facts, policy, { checked, batchRows }),
     ],

@@ -4,14 +4,14 @@ import fc from 'fast-check'
 export const horizonAt = '2021-11-23 02:00:00+00'
 
 const actions = ['NO ACTION', 'RESTRICT', 'CASCADE', 'SET NULL', 'SET DEFAULT'] as const
-const triggers = ['none', 'disabled', 'keeping', 'raising', 'writing', 'swallowing', 'statement'] as const
+const triggers = ['none', 'disabled', 'keeping', 'raising', 'writing', 'swallowing', 'statement', 'update'] as const
 
 export interface TableDraft {
   readonly kind: 'table' | 'hash' | 'range'
   readonly key: 'id' | 'id-and-k' | 'none'
   readonly trigger: (typeof triggers)[number]
   readonly rowSecurity: 'none' | 'enabled' | 'forced'
-  readonly rule: boolean
+  readonly rule: 'none' | 'DELETE' | 'UPDATE'
   readonly published: 'no' | 'well' | 'badly'
   readonly inherited: boolean
   readonly lacks: 'nothing' | 'SELECT' | 'UPDATE' | 'DELETE'
@@ -87,7 +87,7 @@ const table: fc.Arbitrary<TableDraft> = fc.record({
   ),
   trigger: mostly<TableDraft['trigger']>('none', triggers.slice(1)),
   rowSecurity: mostly<TableDraft['rowSecurity']>('none', ['enabled', 'forced'], 25),
-  rule: mostly(false, [true], 40),
+  rule: mostly<TableDraft['rule']>('none', ['DELETE', 'UPDATE'], 30),
   published: mostly<TableDraft['published']>('no', ['well', 'badly'], 20),
   inherited: mostly(false, [true], 40),
   lacks: mostly<TableDraft['lacks']>('nothing', ['SELECT', 'UPDATE', 'DELETE'], 25),
@@ -110,6 +110,12 @@ const reference: fc.Arbitrary<ReferenceDraft> = fc.record({
   ),
 })
 
+const sibling: fc.Arbitrary<SiblingDraft> = fc.record({
+  from: fc.nat(5),
+  to: fc.nat(5),
+  onDelete: fc.constantFrom(...actions),
+})
+
 const policy = (index: number): fc.Arbitrary<PolicyDraft> =>
   fc.record({
     table: fc.constant(index),
@@ -119,14 +125,42 @@ const policy = (index: number): fc.Arbitrary<PolicyDraft> =>
     withOther: mostly(true, [false], 2),
   })
 
-export const schema: fc.Arbitrary<SchemaDraft> = fc.record({
+const anySchema: fc.Arbitrary<SchemaDraft> = fc.record({
   tables: fc.array(table, { minLength: 2, maxLength: 5 }),
   references: fc.array(reference, { maxLength: 6 }),
-  siblings: fc.array(fc.record({ from: fc.nat(5), to: fc.nat(5), onDelete: fc.constantFrom(...actions) }), {
-    maxLength: 1,
-  }),
+  siblings: fc.array(sibling, { maxLength: 1 }),
   policies: fc.oneof(fc.tuple(policy(0)), fc.tuple(policy(0), policy(1))),
 })
+
+/** Two children of one relation, and foreign keys between them: what chance alone hardly ever makes. */
+const familySchema: fc.Arbitrary<SchemaDraft> = fc
+  .record({
+    draft: anySchema,
+    brothers: fc.tuple(table, table, table),
+    pointers: fc.tuple(reference, reference),
+    between: fc.array(fc.record({ draft: reference, isUp: fc.boolean() }), { maxLength: 1 }),
+    siblings: fc.array(sibling, { minLength: 1, maxLength: 2 }),
+  })
+  .map(({ draft, brothers, pointers, between, siblings }) => ({
+    ...draft,
+    tables: brothers.map((each) => ({ ...each, kind: 'table', key: 'id', inherited: false })),
+    references: [
+      ...pointers.map((each, index): ReferenceDraft => ({ ...each, from: index + 1, to: 0, role: 'child' })),
+      ...between.map(({ draft: each, isUp }): ReferenceDraft => ({
+        ...each,
+        from: isUp ? 1 : 2,
+        to: isUp ? 2 : 1,
+        role: 'none',
+      })),
+    ],
+    siblings,
+    policies: draft.policies.slice(0, 1),
+  }))
+
+export const schema: fc.Arbitrary<SchemaDraft> = fc.oneof(
+  { weight: 4, arbitrary: anySchema },
+  { weight: 1, arbitrary: familySchema },
+)
 
 /** A foreign key as it will be made. */
 interface Reference extends ReferenceDraft {
@@ -184,12 +218,13 @@ interface Sibling {
   readonly to: number
   readonly pointer: Reference
   readonly target: Reference
+  readonly column: string
   readonly ddl: readonly string[]
 }
 
 /** Both point to the same relation by one column; the target gets a unique key of that and its own. */
 function siblingsOf({ tables, siblings }: SchemaDraft, references: readonly Reference[]): readonly Sibling[] {
-  return siblings.flatMap(({ from, to, onDelete }) => {
+  return siblings.flatMap(({ from, to, onDelete }, index) => {
     const pointer = references[from % Math.max(1, references.length)]
     const target = references[to % Math.max(1, references.length)]
     if (pointer === undefined || target === undefined || pointer.to !== target.to || pointer.from === target.from)
@@ -203,9 +238,10 @@ function siblingsOf({ tables, siblings }: SchemaDraft, references: readonly Refe
         to: target.from,
         pointer,
         target,
+        column: `sibling${index}_id`,
         ddl: [
-          `ALTER TABLE t${target.from} ADD CONSTRAINT sibling_key UNIQUE (${own}, id)`,
-          `ALTER TABLE t${pointer.from} ADD CONSTRAINT sibling FOREIGN KEY (${pointer.columns[0]}, sibling_id) REFERENCES t${target.from} (${own}, id) ON DELETE ${onDelete}`,
+          `ALTER TABLE t${target.from} ADD CONSTRAINT sibling${index}_key UNIQUE (${own}, id)`,
+          `ALTER TABLE t${pointer.from} ADD CONSTRAINT sibling${index} FOREIGN KEY (${pointer.columns[0]}, sibling${index}_id) REFERENCES t${target.from} (${own}, id) ON DELETE ${onDelete}`,
         ],
       },
     ]
@@ -226,7 +262,7 @@ function createTable(
     `at timestamptz${each.kind === 'range' ? ' NOT NULL' : ''}`,
     'flag int',
     'plain int',
-    ...(siblings.some(({ from }) => from === index) ? ['sibling_id int'] : []),
+    ...siblings.filter(({ from }) => from === index).map(({ column }) => `${column} int`),
     ...references
       .filter(({ from }) => from === index)
       .flatMap((reference) => reference.columns.map((column, at) => `${column} ${typeOf[reference.references[at]!]!}`)),
@@ -284,12 +320,12 @@ function fillTable(
             : { id: String(row), k: String(row % 2), at: timeOfRow(target.rows[row]!, target) }[pointed]!
       }
     }
-    for (const { pointer, target } of siblings.filter(({ from }) => from === index)) {
+    for (const { pointer, target, column } of siblings.filter(({ from }) => from === index)) {
       const parent = pointsTo(draft, pointer)
       const brother = tables[target.from]!.rows.findIndex(
         (other) => parent !== undefined && pointsTo(other, target) === parent,
       )
-      values['sibling_id'] = brother < 0 ? 'NULL' : String(brother)
+      values[column] = brother < 0 ? 'NULL' : String(brother)
     }
     return `INSERT INTO t${index} (${Object.keys(values).join(', ')}) VALUES (${Object.values(values).join(', ')})`
   })
@@ -318,12 +354,14 @@ const triggerBodies: Readonly<Record<TableDraft['trigger'], string>> = {
   writing: `INSERT INTO log VALUES (OLD::text); RETURN OLD`,
   swallowing: 'RETURN NULL',
   statement: `INSERT INTO log VALUES ('statement'); RETURN NULL`,
+  update: `INSERT INTO log VALUES ('update'); RETURN NULL`,
 }
 
 function addTraps(each: TableDraft, index: number): string[] {
   const name = `t${index}`
-  const when = each.trigger === 'statement' ? 'AFTER DELETE' : 'BEFORE DELETE'
-  const per = each.trigger === 'statement' ? 'STATEMENT' : 'ROW'
+  const isStatement = each.trigger === 'statement' || each.trigger === 'update'
+  const when = isStatement ? `AFTER ${each.trigger === 'update' ? 'UPDATE' : 'DELETE'}` : 'BEFORE DELETE'
+  const per = isStatement ? 'STATEMENT' : 'ROW'
   return [
     `GRANT ALL ON ${name} TO PUBLIC`,
     'GRANT ALL ON log TO PUBLIC',
@@ -336,7 +374,7 @@ function addTraps(each: TableDraft, index: number): string[] {
           `CREATE TRIGGER tr ${when} ON ${name} FOR EACH ${per} EXECUTE FUNCTION ${name}_f()`,
           ...(each.trigger === 'disabled' ? [`ALTER TABLE ${name} DISABLE TRIGGER tr`] : []),
         ]),
-    ...(each.rule ? [`CREATE RULE ru AS ON DELETE TO ${name} DO INSTEAD NOTHING`] : []),
+    ...(each.rule === 'none' ? [] : [`CREATE RULE ru AS ON ${each.rule} TO ${name} DO INSTEAD NOTHING`]),
     ...(each.rowSecurity === 'none'
       ? []
       : [`ALTER TABLE ${name} ENABLE ROW LEVEL SECURITY`, `CREATE POLICY half ON ${name} USING (id % 2 = 0)`]),
@@ -354,7 +392,7 @@ function addTraps(each: TableDraft, index: number): string[] {
   ]
 }
 
-const harmless: readonly TableDraft['trigger'][] = ['none', 'disabled', 'keeping', 'writing']
+const harmless: readonly TableDraft['trigger'][] = ['none', 'disabled', 'keeping', 'writing', 'statement', 'update']
 
 function policiesOf({ tables, policies }: SchemaDraft, references: readonly Reference[]): readonly object[] {
   // A relation is deleted from by one policy only.

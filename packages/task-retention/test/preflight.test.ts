@@ -458,6 +458,40 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
     })
   })
 
+  describe('what a foreign key sends to a relation of which no row is left', () => {
+    const f = `CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''seen''; END';`
+    const m = (action: string) =>
+      `INSERT INTO p VALUES (1, now()); CREATE TABLE m (id int, p_id int REFERENCES p ${action});`
+
+    it.each([
+      ['ON DELETE CASCADE', 'CREATE PUBLICATION pub FOR TABLE m', true],
+      ['ON DELETE SET NULL', 'CREATE PUBLICATION pub FOR TABLE m', true],
+      ['ON DELETE SET NULL', `CREATE PUBLICATION pub FOR TABLE m WITH (publish = 'delete')`, false],
+      ['', 'CREATE PUBLICATION pub FOR TABLE m', false],
+      ['ON DELETE CASCADE', 'CREATE RULE r AS ON DELETE TO m DO INSTEAD NOTHING', true],
+      ['ON DELETE SET DEFAULT', 'CREATE RULE r AS ON UPDATE TO m DO INSTEAD NOTHING', true],
+      ['ON DELETE CASCADE', 'CREATE RULE r AS ON UPDATE TO m DO INSTEAD NOTHING', false],
+      ['ON DELETE CASCADE', 'CREATE TRIGGER t BEFORE DELETE ON m EXECUTE FUNCTION f()', true],
+      ['ON DELETE SET NULL', 'CREATE TRIGGER t AFTER UPDATE ON m EXECUTE FUNCTION f()', true],
+      ['ON DELETE SET NULL', 'CREATE TRIGGER t AFTER UPDATE ON m FOR EACH ROW EXECUTE FUNCTION f()', false],
+      ['ON DELETE SET NULL', 'CREATE TRIGGER t AFTER DELETE ON m EXECUTE FUNCTION f()', false],
+      ['ON DELETE RESTRICT', 'CREATE TRIGGER t BEFORE DELETE OR UPDATE ON m EXECUTE FUNCTION f()', false],
+    ])('%s, %s: refused %s', async (action, sql, expected) => {
+      await world.database.query('DROP PUBLICATION IF EXISTS pub')
+      const report = await judge(f + m(action) + sql, { members: [child('m')] })
+      expect(codes(report.blocked)).toEqual(expected ? ['reference-effect'] : [])
+      // PostgreSQL agrees: there is no row in m.
+      const refused = await world.database.query('BEGIN; DELETE FROM p').then(
+        () => false,
+        () => true,
+      )
+      await world.database.query('ROLLBACK')
+      expect(refused).toBe(expected)
+      if (!sql.includes('PUBLICATION')) expect(await mended(report, { members: [child('m')] })).toEqual([])
+      await world.database.query('DROP PUBLICATION IF EXISTS pub')
+    })
+  })
+
   describe('what the role may', () => {
     const role = (attributes = '') => world.database.createRole({ attributes })
 
