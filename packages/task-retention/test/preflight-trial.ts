@@ -58,7 +58,7 @@ async function tryOut(db: Kysely<unknown>, role: string, draft: SchemaDraft): Pr
   const parsed = retentionConfig.safeParse({ policies: configured })
   // Policies in a circle, say: not for preflight to find.
   if (!parsed.success) return { report: undefined, deleted: 0, violations: [] }
-  for (const statement of ddl) await run(db, statement)
+  await run(db, ddl.join(';\n'))
   await run(db, `SET CONSTRAINTS ALL IMMEDIATE`)
 
   const policies = resolvePolicies(parsed.data)
