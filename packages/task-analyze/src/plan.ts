@@ -1,6 +1,6 @@
 /** Which relations to analyze, worst first, and why the others not; afterwards, what became of it. Pure. */
-import { matchesRelation, parseRelationPattern } from '@battlescope/database'
 import type { Finding, TaskResult } from '@battlescope/scheduler-core'
+import { chosenRelations, isName, unmatched } from './chosen-relations.js'
 import type { AnalyzeConfig } from './config.js'
 import type { Candidate } from './queries.js'
 
@@ -28,23 +28,14 @@ export interface AnalyzePlan {
 }
 
 export function planAnalyze(candidates: readonly Candidate[], config: AnalyzeConfig, cursor: Cursor): AnalyzePlan {
-  const wanted = config.relations.map(parseRelationPattern)
-  const excluded = config.exclude.map(parseRelationPattern)
-  const chosen = candidates.filter(
-    (candidate) =>
-      wanted.some((pattern) => matchesRelation(pattern, candidate)) &&
-      !excluded.some((pattern) => matchesRelation(pattern, candidate)),
-  )
+  const chosen = chosenRelations(candidates, config)
   const permitted = chosen.filter((candidate) => candidate.permitted)
   const judged = permitted.map((candidate) => judge(candidate, config, cursor))
   return {
     actions: judged.filter((planned) => planned !== undefined).sort(worstFirst(cursor)),
     unchanged: permitted.filter((_, index) => judged[index] === undefined),
     notPermitted: chosen.filter((candidate) => !candidate.permitted),
-    missing: config.relations.filter(
-      (_, index) =>
-        !candidates.some((candidate) => matchesRelation(wanted[index] ?? parseRelationPattern(''), candidate)),
-    ),
+    missing: unmatched(config.relations, candidates),
   }
 }
 
@@ -150,7 +141,7 @@ function findingsOf(plan: AnalyzePlan, attempts: readonly Attempt[], config: Ana
     })
   }
   // The default list names BattleScope's tables, which other databases rightly lack.
-  const missing = plan.missing.filter((relation) => parseRelationPattern(relation).kind === 'name')
+  const missing = plan.missing.filter(isName)
   if (missing.length > 0 && missing.length < config.relations.length) {
     findings.push({
       key: 'missing',

@@ -1,0 +1,33 @@
+/** Which relations the options choose. Pure. */
+import { matchesRelation, parseRelationPattern, type RelationName } from '@battlescope/database'
+
+export interface Choice {
+  readonly relations: readonly string[]
+  readonly exclude: readonly string[]
+}
+
+export function chosenRelations<Relation extends RelationName>(
+  relations: readonly Relation[],
+  choice: Choice,
+): readonly Relation[] {
+  const wanted = choice.relations.map(parseRelationPattern)
+  const excluded = choice.exclude.map(parseRelationPattern)
+  return relations.filter(
+    (relation) =>
+      wanted.some((pattern) => matchesRelation(pattern, relation)) &&
+      !excluded.some((pattern) => matchesRelation(pattern, relation)),
+  )
+}
+
+/** Names and patterns that match no relation. */
+export function unmatched(texts: readonly string[], relations: readonly RelationName[]): readonly string[] {
+  return texts.filter((text) => {
+    const pattern = parseRelationPattern(text)
+    return !relations.some((relation) => matchesRelation(pattern, relation))
+  })
+}
+
+/** Whether a text means one relation, and is no pattern. */
+export function isName(text: string): boolean {
+  return parseRelationPattern(text).kind === 'name'
+}
