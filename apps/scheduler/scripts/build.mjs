@@ -1,17 +1,17 @@
 /**
- * Builds the program: one CommonJS bundle, because V8's code cache works with scripts alone, whose rarely used parts are evaluated only
- * when a run reaches them.
+ * Builds the program: CommonJS, because V8's code cache works with scripts alone. What every run needs is one file, `main.cjs`; what only
+ * some reach (a command line, telemetry, the SDK of S3, the client of Redis) lies beside it, part by part, and is read when a run
+ * comes to its `import()`. Each part is evaluated once, whoever asks for it.
  *
- * Two passes, because esbuild splits only ESM: in a single CommonJS pass every module that lies behind an `import()` comes in whole, and
- * with it everything that it shares with the rest. So the first pass splits and leaves out what is unused, and the second joins the
- * parts into one file, where `import('./part.js')` becomes the evaluation of that part.
+ * Two passes, because esbuild splits only ESM: the first splits and leaves out what is unused, the second turns each part into CommonJS.
  *
  * No `import()` is left in the output: a script that runs from a code cache cannot call it, and an exporter that tried would lose its
  * spans without a word. Third-party packages are imported by the loader in `bin/`, which hands in its own `import`.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { basename } from 'node:path'
+import { build, transform } from 'esbuild'
 import { editPackages, notInThisBuild, packagesAreImportedStatically } from './build-plugins.mjs'
 
 const folder = new URL('..', import.meta.url)
@@ -52,31 +52,63 @@ const parts = await build({
   plugins: [packagesAreImportedStatically, notInThisBuild, editPackages],
 })
 
-const program = await build({
-  ...common,
-  entryPoints: [`${partsFolder}/main.js`],
-  outfile: 'dist/main.cjs',
-  format: 'cjs',
-  supported: { 'dynamic-import': false },
-  legalComments: 'linked',
-  metafile: true,
-})
+const { outputs } = parts.metafile
+const main = Object.keys(outputs).find((path) => outputs[path].entryPoint === 'src/main.ts')
 
+/** What `path` needs at once, itself included. */
+function eagerParts(path, found = new Set()) {
+  if (found.has(path)) return found
+  found.add(path)
+  for (const { path: imported, kind } of outputs[path].imports)
+    if (kind === 'import-statement' && Object.hasOwn(outputs, imported)) eagerParts(imported, found)
+  return found
+}
+
+/** A part as the text of a function that evaluates it. */
+async function asFunction(path) {
+  const { code } = await transform(readFileSync(new URL(path, folder), 'utf8'), {
+    format: 'cjs',
+    platform: 'node',
+    target: 'node20',
+    supported: { 'dynamic-import': false },
+    legalComments: 'inline',
+  })
+  return `function (module, exports, require) {\n${code}}`
+}
+
+const eager = eagerParts(main)
+const here = []
+for (const path of eager) here.push(`${JSON.stringify(`./${basename(path)}`)}: ${await asFunction(path)}`)
+const texts = new Map([
+  [
+    'main.cjs',
+    readFileSync(new URL('scripts/main-template.cjs', folder), 'utf8').replace('/* parts */', () => here.join(',\n')),
+  ],
+])
+for (const path of Object.keys(outputs).filter((each) => !eager.has(each))) {
+  texts.set(`parts/${basename(path, '.js')}.cjs`, `module.exports = ${await asFunction(path)}\n`)
+}
 rmSync(new URL(partsFolder, folder), { recursive: true })
-// `inputs` of the first pass name packages; the size is the second's.
-const { bytes } = program.metafile.outputs['dist/main.cjs']
-writeFileSync(new URL('dist/meta.json', folder), JSON.stringify({ bytes, parts: parts.metafile }))
+mkdirSync(new URL(partsFolder, folder))
+for (const [name, text] of texts) writeFileSync(new URL(`dist/${name}`, folder), text)
+
+// `inputs` of the metafile name packages.
+const bytesOf = (names) => names.reduce((sum, name) => sum + Buffer.byteLength(texts.get(name)), 0)
+const bytes = bytesOf(['main.cjs'])
+const laterBytes = bytesOf([...texts.keys()].filter((name) => name !== 'main.cjs'))
+const everyRun = [...eager].flatMap((path) => Object.keys(outputs[path].inputs))
+writeFileSync(new URL('dist/meta.json', folder), JSON.stringify({ bytes, laterBytes, everyRun, parts: parts.metafile }))
 
 const packages = new Map()
-for (const output of Object.values(parts.metafile.outputs)) {
-  for (const [file, { bytesInOutput }] of Object.entries(output.inputs)) {
+for (const path of eager) {
+  for (const [file, { bytesInOutput }] of Object.entries(outputs[path].inputs)) {
     const name =
       /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? /packages\/[^/]+/.exec(file)?.[0] ?? 'apps/scheduler'
     packages.set(name, (packages.get(name) ?? 0) + bytesInOutput)
   }
 }
 const kilobytes = (size) => `${(size / 1000).toFixed(0)} kB`
-console.log(`dist/main.cjs  ${kilobytes(bytes)}`)
+console.log(`dist/main.cjs  ${kilobytes(bytes)}, and ${kilobytes(laterBytes)} in ${texts.size - 1} parts for later`)
 for (const [name, size] of [...packages].sort(([, a], [, b]) => b - a).slice(0, 12)) {
   console.log(`  ${kilobytes(size).padStart(7)}  ${name}`)
 }
