@@ -23,6 +23,8 @@ export interface RunOneTaskOptions {
   readonly clients?: ClientFactories
   readonly dryRun?: boolean
   readonly force?: boolean
+  /** What a command asks of the task in this run. */
+  readonly request?: unknown
   readonly stop?: AbortSignal
   readonly hardStop?: AbortSignal
   readonly budgetMs?: number
@@ -66,6 +68,7 @@ export async function runOneTask(options: RunOneTaskOptions): Promise<OneTaskRun
       retention: { historyMs: 86_400_000, actionsMs: 86_400_000 },
       ...(options.dryRun === undefined ? {} : { dryRun: options.dryRun }),
       ...(options.force === undefined ? {} : { force: options.force }),
+      ...(options.request === undefined ? {} : { requests: { [task.name]: options.request } }),
       ...(options.stop === undefined ? {} : { stop: options.stop }),
       ...(options.hardStop === undefined ? {} : { hardStop: options.hardStop }),
       ...(options.timer === undefined ? {} : { timer: options.timer }),

@@ -17,6 +17,7 @@ import {
 } from '@battlescope/archive'
 import type { Finding } from '@battlescope/scheduler-core'
 import { codeOf } from './batch-errors.js'
+import { keepCommit } from './queries.js'
 import type { Context, Slice, StoreAccess } from './slice.js'
 
 /**
@@ -51,7 +52,11 @@ function newOwner(location: string, identity: RecordedOwner['identity']): Record
 }
 
 /** Announced here, written there by a write that only succeeds if nobody else did, and confirmed here. */
-async function advance(context: Context, from: RecordedOwner, before: ReadOwner | undefined): Promise<StoreAccess> {
+export async function advance(
+  context: Context,
+  from: RecordedOwner,
+  before: ReadOwner | undefined,
+): Promise<StoreAccess> {
   const store = await context.client('store')
   const { location } = store
   const nonce = randomUUID()
@@ -78,6 +83,8 @@ async function advance(context: Context, from: RecordedOwner, before: ReadOwner 
 
 async function recordOwner(context: Context, kind: string, owner: RecordedOwner): Promise<void> {
   await context.act({ kind, target: owner.location }, async ({ db }) => {
+    // Lost in a crash of the server, the nonce in the store would look like a foreign hand.
+    await keepCommit(db)
     if (context.stateSchema !== undefined) await upsertOwner(catalogIn(db, context.stateSchema), owner)
   })
 }

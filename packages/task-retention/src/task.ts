@@ -17,11 +17,12 @@ import { judgePreflight } from './preflight.js'
 import type { PreflightFacts } from './preflight-facts.js'
 import type { PolicyReport, PreflightReport } from './preflight-report.js'
 import { selectPreflightFacts } from './preflight-queries.js'
+import { performRequest, retentionRequest, type RetentionRequest } from './request.js'
 import { Slice, type Context } from './slice.js'
 import { Bystanders } from './stand-aside.js'
 
 /** Archives what expired, and deletes exactly what was archived. */
-export const retention: Task<typeof retentionConfig, unknown, Cursor> = defineTask({
+export const retention: Task<typeof retentionConfig, unknown, Cursor, RetentionRequest> = defineTask({
   apiVersion: 1,
   name: 'retention',
   description: 'moves expired rows to cold storage and deletes them',
@@ -30,6 +31,7 @@ export const retention: Task<typeof retentionConfig, unknown, Cursor> = defineTa
   heavy: true,
   configSchema: retentionConfig,
   checkpointSchema: cursorSchema,
+  requestSchema: retentionRequest,
   requires: (config) => {
     const policies = resolvePolicies(config)
     const relation = ({ relation: name }: { readonly relation: { readonly schema: string; readonly name: string } }) =>
@@ -47,10 +49,11 @@ export const retention: Task<typeof retentionConfig, unknown, Cursor> = defineTa
   run: runSlice,
 })
 
-async function runSlice(context: Context) {
+async function runSlice(context: Context & { readonly request: RetentionRequest | undefined }) {
   const policies = resolvePolicies(context.config)
   const saved = await context.checkpoint.load()
   const slice = new Slice(context, beginSlot(saved, context.slot, policies))
+  if (context.request !== undefined) return performRequest(slice, context.request)
   await cleanUp(slice)
   const facts = await selectPreflightFacts(context.db, policies)
   const report = judgePreflight(facts, policies, context.config)

@@ -55,7 +55,8 @@ async function compareWithCatalog({ database, names }: World, manifests: readonl
   const catalog = batches.map(({ id, state }) => `${id} ${state}`)
   const said = manifests.map(({ batchId, state }) => `${batchId} ${state}`).sort()
   const objects = await database.query<{ name: string }>(
-    `SELECT o.name FROM scheduler.archive_object o JOIN scheduler.archive_batch b ON b.id = o.batch_id WHERE b.state = 'deleted'`,
+    `SELECT o.name FROM scheduler.archive_object o JOIN scheduler.archive_batch b ON b.id = o.batch_id
+      WHERE b.state = 'deleted' AND o.restored_at IS NULL`,
   )
   const wanted = objects.map(({ name }) => name).sort()
   const stored = [...(await names('data/'))].sort()
@@ -82,6 +83,8 @@ async function unpack(world: World, store: Store, manifests: readonly Manifest[]
       await sql.raw(pinTextOutput.join('; ')).execute(db)
       for (const { objects } of manifests) {
         for (const { relation, name, columns } of objects) {
+          // What was restored is live.
+          if (!name.startsWith('data/')) continue
           const list = columns.map((column) => quoteIdentifier(column.name)).join(', ')
           const casts = columns.map((column, index) => `c${index}::${column.typeName}`).join(', ')
           const names = columns.map((_, index) => `c${index}`).join(', ')
