@@ -21,7 +21,7 @@ import type { Store } from '@battlescope/cold-storage'
 import { BatchTaken, codeOf, NotReadBack } from './batch-errors.js'
 import type { ChildShape, RelationShape } from './batch-shape.js'
 import type { Guards } from './guards.js'
-import { guardColumns } from './queries.js'
+import { guardColumns, keepCommit } from './queries.js'
 import type { ReadBatch } from './read-batch.js'
 import { settleAll, type Slice } from './slice.js'
 
@@ -106,7 +106,7 @@ export async function writeBatch(slice: Slice, batch: ReadBatch, owner: Recorded
     owner,
   })
   await context.act({ kind: 'write-manifest', target: parent.name, via: 'store' }, (store) =>
-    storeNewManifest(slice, store, manifest),
+    storeManifest(slice, store, manifest, { ifAbsent: true }),
   )
   await context.act({ kind: 'confirm-batch', target: parent.name, reason: `batch ${batch.id}` }, async ({ db }) => {
     const catalog = catalogIn(db, schemaOf(slice))
@@ -124,6 +124,7 @@ async function announce(
   const followed = [...slice.manifestsFollowed]
   const reason = `batch ${batch.id}: ${objects.length} objects`
   await slice.context.act({ kind: 'announce-batch', target: batch.relation, reason }, async ({ db }) => {
+    await keepCommit(db)
     const catalog = catalogIn(db, schemaOf(slice))
     await updateStoredState(catalog, followed, 'deleted')
     await insertBatch(catalog, 'retention', {
@@ -163,11 +164,20 @@ async function storeObject(
   }
 }
 
-async function storeNewManifest({ context }: Slice, store: Store, manifest: Manifest): Promise<void> {
+/**
+ * Writes a manifest, and reads it back: it is what the catalog could be made of again.
+ * @throws StoreError, NotReadBack
+ */
+export async function storeManifest(
+  { context }: Slice,
+  store: Store,
+  manifest: Manifest,
+  { ifAbsent = false }: { readonly ifAbsent?: boolean } = {},
+): Promise<void> {
   const { signal } = context
   let failure: unknown
   try {
-    await writeManifest(store, manifest, { ifAbsent: true, signal })
+    await writeManifest(store, manifest, { ifAbsent, signal })
   } catch (error) {
     if (codeOf(error) !== 'store-unavailable' && codeOf(error) !== 'store-conflict') throw error
     failure = error

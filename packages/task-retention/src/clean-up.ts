@@ -8,10 +8,10 @@ import {
   selectStaleManifests,
   selectUnfinishedBatches,
   updateStoredState,
-  writeManifest,
   type BatchWithObjects,
 } from '@battlescope/archive'
 import type { Store } from '@battlescope/cold-storage'
+import { storeManifest } from './archive-batch.js'
 import { isStoreProblem } from './batch-errors.js'
 import { takeStore } from './ownership.js'
 import { settleAll, type Slice } from './slice.js'
@@ -65,7 +65,7 @@ async function cleanStore(slice: Slice, stateSchema: string, killed: boolean): P
   const target = (await context.client('store')).location
   await context.act({ kind: 'write-manifest', target, via: 'store', reason }, async (store) => {
     for (const batch of stale) {
-      await writeManifest(store, manifestFromCatalog(batch, access.owner), { signal: context.signal })
+      await storeManifest(slice, store, manifestFromCatalog(batch, access.owner))
       slice.manifestsFollowed.push(batch.id)
     }
   })

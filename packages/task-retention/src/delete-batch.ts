@@ -12,6 +12,7 @@ import {
   deleteChildren,
   deleteParents,
   guardColumns,
+  keepCommit,
   lockDeletable,
   lockParents,
   selectHasChild,
@@ -44,6 +45,7 @@ export async function deleteArchived(slice: Slice, batch: ReadBatch): Promise<De
   const count = (batch.keys[0] ?? []).length
   return transact(slice, plan, `batch ${batch.id}: ${batch.rows} rows`, async (fenced) => {
     const { db } = fenced
+    await keepCommit(db)
     // First of all, so that whoever discards the batch waits for us, or we for them.
     const deletedAt = await markDeleted(catalogIn(db, schemaOf(slice)), batch.id)
     if (deletedAt === undefined) throw new BatchTaken()

@@ -1,8 +1,7 @@
 /** One policy in one run: rows are found once, and go batch by batch. */
-import { manifestName, serializeManifest } from '@battlescope/archive'
 import { BatchTooLarge, codeOf, isStoreProblem, RowsChanged } from './batch-errors.js'
 import { readBatch, type BatchPlan, type ReadBatch } from './read-batch.js'
-import { writeBatch, type WrittenBatch } from './archive-batch.js'
+import { storeManifest, writeBatch, type WrittenBatch } from './archive-batch.js'
 import { keyText, selectChangedParents } from './changed-rows.js'
 import { discardBatch, reportStoreProblem } from './clean-up.js'
 import { progressOf, withProgress, withRate } from './cursor.js'
@@ -188,12 +187,8 @@ class PolicyRun {
     const { context, manifestsFollowed } = this.#slice
     const deleted = { ...manifest, state: 'deleted' as const, ...(deletedAt === undefined ? {} : { deletedAt }) }
     try {
-      await context.act(
-        { kind: 'write-manifest', target: this.#plan.shape.parent.name, via: 'store' },
-        async (store) => {
-          const name = manifestName(manifest.month, manifest.batchId)
-          await store.put(name, serializeManifest(deleted), { signal: context.signal })
-        },
+      await context.act({ kind: 'write-manifest', target: this.#plan.shape.parent.name, via: 'store' }, (store) =>
+        storeManifest(this.#slice, store, deleted),
       )
       manifestsFollowed.push(manifest.batchId)
     } catch (error) {

@@ -161,6 +161,15 @@ export async function deleteParents(
   return Number(numAffectedRows ?? 0)
 }
 
+/**
+ * Lets COMMIT wait for the disk where `synchronous_commit` is off: a crash of the server would otherwise forget a batch that the store already has.
+ * Any stronger setting stays.
+ */
+export async function keepCommit(db: Kysely<unknown>): Promise<void> {
+  await sql`SELECT pg_catalog.set_config('synchronous_commit', 'local', true)
+    WHERE pg_catalog.current_setting('synchronous_commit') = 'off'`.execute(db)
+}
+
 // ── indexes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Whether somebody builds this index now: what is invalid may just not be finished. */

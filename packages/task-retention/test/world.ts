@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { coldStorageConfig, openStore, readOnly, type Store } from '@battlescope/cold-storage'
+import { openConnections, type DatabaseConnections } from '@battlescope/database'
 import { battlescopeDdl } from '@battlescope/database/battlescope-ddl'
 import type { ClientFactories } from '@battlescope/scheduler-core'
 import {
@@ -14,6 +15,7 @@ import {
   type TestDatabase,
   type TestServer,
 } from '@battlescope/scheduler-testing'
+import { CompiledQuery } from 'kysely'
 import { retention } from '../src/index.js'
 import { retentionConfig, type RetentionConfig } from '../src/config.js'
 
@@ -85,6 +87,8 @@ export interface World {
   store(): Promise<Store>
   names(prefix?: string): Promise<readonly string[]>
   count(relation: string, where?: string): Promise<number>
+  /** Questions go over new connections from now on: the one that they went over is lost. @throws while the server is not back */
+  reconnect(): Promise<void>
   close(): Promise<void>
 }
 
@@ -96,7 +100,18 @@ export interface RunChange extends Partial<Omit<RunOneTaskOptions, 'config' | 't
 }
 
 export async function createWorld({ killmails = 0, server }: WorldOptions = {}): Promise<World> {
-  const database = await createTestDatabase({ template, ...(server === undefined ? {} : { server }) })
+  const made = await createTestDatabase({ template, ...(server === undefined ? {} : { server }) })
+  let again: DatabaseConnections | undefined
+  const database: TestDatabase = {
+    ...made,
+    query: async <Row extends object>(text: string, parameters?: unknown[]) => {
+      if (again === undefined) return made.query<Row>(text, parameters)
+      return again.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
+        const { rows } = await db.executeQuery<Row>(CompiledQuery.raw(text, parameters))
+        return rows
+      })
+    },
+  }
   const folder = mkdtempSync(join(tmpdir(), 'retention-store-'))
   const url = pathToFileURL(folder).href
   if (killmails > 0) await database.query(seedSql(killmails))
@@ -129,8 +144,14 @@ export async function createWorld({ killmails = 0, server }: WorldOptions = {}):
       const [row] = await database.query<{ count: string }>(`SELECT count(*) FROM ${relation} WHERE ${where}`)
       return Number(row?.count)
     },
+    async reconnect() {
+      await again?.close()
+      again = openConnections({ url: database.url, applicationName: 'again' })
+      await database.query('SELECT 1')
+    },
     async close() {
-      await database.drop()
+      await again?.close()
+      await made.drop()
       rmSync(folder, { recursive: true, force: true })
     },
   }

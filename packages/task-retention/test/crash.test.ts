@@ -1,0 +1,269 @@
+/** Nothing lost and nothing twice, however a run ends: killed at any instant, with a server that crashes, or a store that fails. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { Store } from '@battlescope/cold-storage'
+import { faultyStore, type Failure, type Fault, type StoreMethod } from '@battlescope/cold-storage/testing'
+import { startPostgres, type TestServer } from '@battlescope/scheduler-testing'
+import fc from 'fast-check'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { ChildInput, Variant } from './crash-child.js'
+import { findLosses, rememberRows } from './conservation.js'
+import { createWorld, type World } from './world.js'
+
+const killmails = 300
+
+// ── killed ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A process that has loaded everything and waits for the word: what is killed is the work, not the start. */
+function prepareChild(input: ChildInput): { readonly child: ChildProcess; readonly go: () => Promise<void> } {
+  const module = new URL('crash-child.ts', import.meta.url).href
+  const code = `import { runChild } from ${JSON.stringify(module)}
+    process.once('message', async (input) => { await runChild(input); process.exit(0) })
+    process.send('ready')`
+  const child = spawn(
+    process.execPath,
+    ['--conditions=@battlescope/source', '--import', 'tsx', '--input-type=module', '-e', code],
+    { cwd: fileURLToPath(new URL('..', import.meta.url)), stdio: ['ignore', 'ignore', 'inherit', 'ipc'] },
+  )
+  const ready = once(child, 'message')
+  return {
+    child,
+    go: async () => {
+      await ready
+      child.send(input)
+    },
+  }
+}
+
+async function ended(child: ChildProcess): Promise<boolean> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.signalCode === null
+  const [, signal] = (await once(child, 'exit')) as [number | null, string | null]
+  return signal === null
+}
+
+/** Where the kill hit, by what the catalog says of the batch that was in hand. */
+const steps = [
+  'before the first batch, or between two',
+  'batch announced, its objects being written',
+  'batch verified, its rows not deleted',
+  'rows deleted, manifest behind',
+] as const
+
+async function stepOf({ database }: World): Promise<string> {
+  // The killed process's transaction is over when its lock on the fence is.
+  await database.query(`SELECT FROM scheduler.task WHERE name = 'retention' FOR UPDATE`)
+  const states = await database.query<{ state: string; behind: boolean }>(
+    `SELECT state, stored_state IS DISTINCT FROM 'deleted' AS behind FROM scheduler.archive_batch WHERE state IN ('writing', 'verified', 'deleted')`,
+  )
+  if (states.some(({ state }) => state === 'writing')) return steps[1]
+  if (states.some(({ state }) => state === 'verified')) return steps[2]
+  return states.some(({ behind }) => behind) ? steps[3] : steps[0]
+}
+
+interface KillReport {
+  readonly kills: number
+  readonly hits: Readonly<Record<string, number>>
+  readonly losses: readonly string[]
+}
+
+/** Kills at instants drawn over the time that the work takes, and lets the next process go on, until enough were killed or rows are lost. */
+async function killAnywhere(
+  variant: Variant,
+  { kills, untilLoss }: { kills: number; untilLoss: boolean },
+): Promise<KillReport> {
+  const hits: Record<string, number> = {}
+  const losses: string[] = []
+  let killed = 0
+  while (killed < kills && (losses.length === 0 || !untilLoss)) {
+    const world = await createWorld({ killmails })
+    try {
+      await world.run({ config: { policies: [] } })
+      await rememberRows(world)
+      const input = { databaseUrl: world.database.url, storeUrl: world.url, variant }
+      let next = prepareChild(input)
+      for (let done = false; !done;) {
+        const { child, go } = next
+        await go()
+        // The next one loads while this one works.
+        next = prepareChild(input)
+        if (killed < kills) {
+          await sleep(Math.random() * longestLifeMs)
+          child.kill('SIGKILL')
+        }
+        done = await ended(child)
+        if (!done) {
+          killed += 1
+          const step = await stepOf(world)
+          hits[step] = (hits[step] ?? 0) + 1
+          await world.database.query(`UPDATE scheduler.claim SET expires_at = now() - interval '1 second'`)
+        }
+      }
+      next.child.kill('SIGKILL')
+      await ended(next.child)
+      losses.push(...(await findLosses(world)))
+    } finally {
+      await world.close()
+    }
+  }
+  return { kills: killed, hits, losses }
+}
+
+/** Some batches long: so each process gets somewhere else. */
+const longestLifeMs = 2_500
+
+describe('killed with SIGKILL', () => {
+  it('loses nothing and doubles nothing', { timeout: 900_000 }, async () => {
+    const report = await killAnywhere('right', { kills: 40, untilLoss: false })
+    console.info(`killed ${report.kills} times:`, report.hits)
+    expect(report.losses).toEqual([])
+    expect(report.kills).toBeGreaterThanOrEqual(40)
+    expect(Object.keys(report.hits).sort()).toEqual([...steps].sort())
+  })
+
+  it.each<Variant>(['deleted before marked', 'deleted before verified'])(
+    'would lose rows if they were %s: the same test finds it',
+    { timeout: 900_000 },
+    async (variant) => {
+      const report = await killAnywhere(variant, { kills: 60, untilLoss: true })
+      expect(report.losses.join()).toMatch(/rows lost|missing objects/)
+    },
+  )
+})
+
+// ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Does something at the n-th call that writes to the store. */
+function atWrite(call: number, happens: () => Promise<unknown>): (store: Store) => Store {
+  let calls = 0
+  return (store) => {
+    const put: Store['put'] = async (...args) => {
+      calls += 1
+      if (calls === call) await happens()
+      return store.put(...args)
+    }
+    return new Proxy(store, {
+      get(target, property) {
+        if (property === 'put') return put
+        const value = Reflect.get(target, property) as unknown
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value
+      },
+    })
+  }
+}
+
+describe('with a server that crashes in the middle', () => {
+  let server: TestServer
+  let world: World
+
+  beforeAll(async () => {
+    server = await startPostgres()
+  })
+  afterAll(() => server.stop())
+  afterEach(() => world.close())
+
+  // Owner, then per batch three objects, the manifest, and the manifest again.
+  it.each([1, 2, 4, 5, 6, 8, 11])('loses nothing when that is at write %i', async (call) => {
+    world = await createWorld({ killmails: 120, server })
+    await rememberRows(world)
+    const crash = async () => {
+      // The postmaster ends every session and recovers when a backend dies. Our own session is the one that it ends first.
+      await world.database.query(`COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'`).catch(() => undefined)
+    }
+    await world.run({ wrap: atWrite(call, crash), config: { batchRows: 30 } }).catch(() => undefined)
+    await untilUp(world)
+    await world.database.query(`UPDATE scheduler.claim SET expires_at = now() - interval '1 second'`)
+    const runs = await world.runToEnd({ config: { batchRows: 30 } })
+    expect(runs.at(-1)?.task.run?.outcome).toBe('succeeded')
+    expect(await findLosses(world)).toEqual([])
+  })
+})
+
+async function untilUp(world: World): Promise<void> {
+  for (;;) {
+    try {
+      await world.reconnect()
+      return
+    } catch {
+      await sleep(50)
+    }
+  }
+}
+
+// ── the store ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+describe('with a store that fails', () => {
+  let world: World
+
+  afterEach(() => world.close())
+
+  const expectConserved = async (plan: readonly Fault[]) => {
+    await rememberRows(world)
+    let store: ReturnType<typeof faultyStore> | undefined
+    const first = await world.run({ wrap: (inner) => (store = faultyStore(inner, plan)), config: { batchRows: 40 } })
+    expect(store?.unused()).toEqual([])
+    expect(['succeeded', 'partial', 'failed']).toContain(first.task.run?.outcome)
+    const runs = await world.runToEnd({ config: { batchRows: 40 } })
+    expect(runs.at(-1)?.task.run).toMatchObject({ outcome: 'succeeded' })
+    expect(await findLosses(world)).toEqual([])
+  }
+
+  const puts: Failure[] = ['timeout', 'error', 'broken-off', 'after-effect', 'truncated', 'corrupted']
+  it.each(puts.flatMap((failure) => [2, 5, 6].map((call) => [failure, call] as const)))(
+    'loses nothing when a write (%s) fails: number %i',
+    async (failure, call) => {
+      world = await createWorld({ killmails: 100 })
+      await expectConserved([{ method: 'put', call, failure }])
+    },
+  )
+
+  it.each(['timeout', 'broken-off', 'truncated', 'corrupted'] as const)(
+    'loses nothing when reading back fails: %s',
+    async (failure) => {
+      world = await createWorld({ killmails: 100 })
+      await expectConserved([{ method: 'get', name: /^data\//, call: 2, failure }])
+    },
+  )
+
+  it('deletes nothing while the store is down, and says so', async () => {
+    world = await createWorld({ killmails: 100 })
+    const before = await world.count('killmail_events')
+    const down = (['head', 'get', 'put', 'delete'] as const).map((method): Fault => ({ method, failure: 'timeout' }))
+    const run = await world.run({ wrap: (inner) => faultyStore(inner, down) })
+    expect(run.task.run).toMatchObject({ outcome: 'partial', findings: [{ key: 'store-failed', severity: 'error' }] })
+    expect(await world.count('killmail_events')).toBe(before)
+  })
+
+  it('cleans up in a later run what it could not remove', async () => {
+    world = await createWorld({ killmails: 100 })
+    await expectConserved([
+      { method: 'put', name: /^manifests/, call: 1, failure: 'corrupted' },
+      { method: 'delete', failure: 'error' },
+    ])
+  })
+
+  it('loses nothing whatever fails', { timeout: 600_000 }, async () => {
+    const methods: StoreMethod[] = ['put', 'get', 'head', 'delete']
+    const fault = fc.record({
+      method: fc.constantFrom(...methods),
+      call: fc.integer({ min: 1, max: 12 }),
+      failure: fc.constantFrom<Failure>('timeout', 'error', 'after-effect', 'truncated', 'corrupted', 'broken-off'),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(fault, { minLength: 1, maxLength: 4 }), async (plan) => {
+        world = await createWorld({ killmails: 60 })
+        try {
+          await rememberRows(world)
+          await world.run({ wrap: (inner) => faultyStore(inner, plan), config: { batchRows: 20 } })
+          await world.runToEnd({ config: { batchRows: 20 } })
+          expect(await findLosses(world)).toEqual([])
+        } finally {
+          await world.close()
+        }
+      }),
+      { numRuns: 8, endOnFailure: true },
+    )
+    world = await createWorld()
+  })
+})
