@@ -76,8 +76,8 @@ const sweepShare = 0.75
 const mergeDays = 3
 /** Below this share of all rows going system by system reads less than a scan. */
 const bySystemShare = 0.2
-/** Bytes below which a scan costs no more than any other way. */
-const smallBytes = 32 * 1024 * 1024
+/** Bytes below which a scan costs about as much as thousands of descents into an index: 0.7 million killmails. */
+const smallBytes = 256 * 1024 * 1024
 
 export function planStatistics(facts: Facts, config: StatisticsConfig, before: Cursor): StatisticsPlan {
   const wanted = rollups.filter(({ name }) => config.rollups.includes(name))
@@ -290,15 +290,12 @@ function freezeBefore(now: Date, { months, days }: { readonly months: number; re
   return addDays(dayOf(month), -days)
 }
 
-/** The days of the range that differ, as ranges; days side by side are one. */
-export function differingRanges(differences: readonly Difference[]): readonly DayRange[] {
-  const ranges: { from: Day; to: Day }[] = []
-  for (const day of [...new Set(differences.map((difference) => difference.day))].sort()) {
-    const last = ranges.at(-1)
-    if (last?.to === day) last.to = addDays(day, 1)
-    else ranges.push({ from: day, to: addDays(day, 1) })
-  }
-  return ranges
+/** From the first day that differs to the last; undefined when none does. */
+export function differingRange(differences: readonly Difference[]): DayRange | undefined {
+  const days = differences.map(({ day }) => day).sort()
+  const [first] = days
+  const last = days.at(-1)
+  return first === undefined || last === undefined ? undefined : { from: first, to: addDays(last, 1) }
 }
 
 export function describeDifferences(

@@ -267,19 +267,12 @@ export async function insertDifferences(
   differences: readonly Difference[],
 ): Promise<void> {
   if (differences.length === 0) return
-  await ownTables(db, schema)
-    .insertInto('statistics_difference')
-    .values(
-      differences.map(({ day, added, changed, removed }) => ({
-        recalculation_id: recalculation,
-        rollup,
-        day,
-        added: String(added),
-        changed: String(changed),
-        removed: String(removed),
-      })),
-    )
-    .execute()
+  const columns = sql`day date, added bigint, changed bigint, removed bigint`
+  await sql`
+    INSERT INTO ${sql.id(schema, 'statistics_difference')} (recalculation_id, rollup, day, added, changed, removed)
+    SELECT ${recalculation}::bigint, ${rollup}, d.* FROM pg_catalog.jsonb_to_recordset(${JSON.stringify(differences)}::jsonb) AS d (${columns})`.execute(
+    db,
+  )
 }
 
 // ── small parts ──────────────────────────────────────────────────────────────────────────────────────────────────

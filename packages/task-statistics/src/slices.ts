@@ -7,7 +7,7 @@ import {
   countingOf,
   countRows,
   describeDifferences,
-  differingRanges,
+  differingRange,
   type Cursor,
   type Facts,
   type Slice,
@@ -39,8 +39,7 @@ export interface Counter {
 }
 
 export interface Counted {
-  /** Days that were written, and rows in them. */
-  readonly days: number
+  /** Rows of the rollups that were written. */
   readonly rows: number
   /** It took so long that the next ones should be smaller. */
   readonly slow: boolean
@@ -51,9 +50,11 @@ export async function countSlice(counter: Counter, slice: Slice): Promise<Counte
   const { context } = counter
   const startedAt = context.clock.monotonicMs()
   try {
-    const { days, rows } = slice.compare ? await compareAndWrite(counter, slice) : await write(counter, slice)
+    const rows = slice.compare
+      ? await compareAndWrite(counter, slice)
+      : await writeRange(counter, slice.range, slice.rollups, slice.reason, slice.cursorAfter)
     const slow = context.clock.monotonicMs() - startedAt > sliceLimitMs && isDivisible(slice.range)
-    return { days, rows, slow }
+    return { rows, slow }
   } catch (error) {
     if ((error as { code?: string }).code !== '57014' || context.signal.aborted || !isDivisible(slice.range))
       throw error
@@ -70,34 +71,20 @@ export class SliceTooLarge extends Error {
   }
 }
 
-async function write(counter: Counter, { range, rollups, reason, cursorAfter }: Slice) {
-  const rows = await writeRange(counter, range, rollups, reason, cursorAfter)
-  return { days: 1, rows }
-}
-
-/** A day that is as it should be is not written, and no action: a second run with nothing new does nothing. */
-async function compareAndWrite(counter: Counter, slice: Slice) {
+/** A slice that is as it should be is no action: a run with nothing new does nothing. */
+async function compareAndWrite(counter: Counter, slice: Slice): Promise<number> {
   const found = await findDifferences(counter, slice.range, slice.rollups)
-  const ranges = differingRanges(found.flatMap(({ differences }) => differences))
+  const range = differingRange(found.flatMap(({ differences }) => differences))
   let rows = 0
-  for (const range of ranges) {
-    const inside = found.map((each) => ({
-      ...each,
-      differences: each.differences.filter(({ day }) => day >= range.from && day < range.to),
-    }))
-    const rollups = slice.rollups.filter(({ name }) =>
-      inside.some(({ rollup, differences }) => rollup === name && differences.length > 0),
+  if (range !== undefined) {
+    const differing = slice.rollups.filter(({ name }) =>
+      found.some(({ rollup, differences }) => rollup === name && differences.length > 0),
     )
-    rows += await writeRange(
-      counter,
-      range,
-      rollups,
-      `${slice.reason}: ${describeDifferences(inside)} differ`,
-      undefined,
-    )
+    const reason = `${slice.reason}: ${describeDifferences(found)} differ`
+    rows = await writeRange(counter, range, differing, reason, undefined)
   }
   if (slice.cursorAfter !== undefined) await counter.context.checkpoint.save(slice.cursorAfter)
-  return { days: ranges.length, rows }
+  return rows
 }
 
 /** Reads alone. Before the scheduler's tables were made there is nothing to compare with. */

@@ -2,7 +2,7 @@ import { defineTask, type Finding, type Task, type TaskResult } from '@battlesco
 import { matchesRelation, parseRelationPattern } from '@battlescope/database'
 import { z } from 'zod'
 import { statisticsConfig } from './config.js'
-import { dayOf, formatRange } from './days.js'
+import { dayOf, firstDay, formatRange } from './days.js'
 import { emptyCursor, planStatistics, type Cursor, type Facts, type StatisticsPlan } from './plan.js'
 import {
   deleteNotes,
@@ -60,7 +60,7 @@ export const statistics: Task<typeof statisticsConfig, unknown, Cursor, Request>
     if (context.request !== undefined) return performRequest(counter, context.request, cursor)
     const sizes = await measureSizes(context)
     const plan = planStatistics(facts, context.config, cursor)
-    if (obsoleteNotes > 0 && facts.noted.length === 0) await forgetObsoleteNotes(context, obsoleteNotes)
+    if (obsoleteNotes > 0 && facts.noted.length === 0) await forgetObsoleteNotes(counter, obsoleteNotes)
     const findings = [...plan.findings, ...sizes.findings]
     context.metrics.gauge('days_noted', facts.noted.length)
     if (plan.nothingToCount && sizes.measured === 0)
@@ -158,10 +158,11 @@ async function measureSizes(
   return { measured: unmeasured.length, findings: [] }
 }
 
-async function forgetObsoleteNotes(context: Context, notes: number): Promise<void> {
-  const schema = context.stateSchema ?? 'scheduler'
+async function forgetObsoleteNotes({ context, facts, schema }: Counter, notes: number): Promise<void> {
+  if (schema === undefined) return
+  const noDay = { from: firstDay, to: firstDay }
   await context.act(
     { kind: 'delete-notes', target: `${schema}.changed_days`, reason: `${notes} notes of battles that are gone` },
-    async (fenced) => ({ rows: await deleteNotes(fenced.db, schema, true, { from: '0001-01-01', to: '0001-01-01' }) }),
+    async (fenced) => ({ rows: await deleteNotes(fenced.db, schema, facts.sources.battles.present, noDay) }),
   )
 }

@@ -1,5 +1,5 @@
 /** What the columns mean, on rows whose numbers can be counted by hand, and against SQL of another shape. */
-import { type TestDatabase } from '@battlescope/scheduler-testing'
+import type { TestDatabase } from '@battlescope/scheduler-testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { compareWithOracle } from './oracle.js'
 import { generateRows } from './generated-rows.js'

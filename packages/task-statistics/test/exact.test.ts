@@ -166,6 +166,14 @@ describe('notes', () => {
     await expectEqual()
   })
 
+  it('tell of both days of what was moved', async () => {
+    await database.query(`${killmail(-1, '2020-01-01T12:00Z')}; ${killmail(-2, '2020-02-01T12:00Z')}`)
+    await runToEnd(database, { config })
+    await database.query(`UPDATE killmail_events SET occurred_at = '2020-03-01T12:00Z' WHERE killmail_id = -1`)
+    expect(await targets()).toEqual(['2020-03-01', '2020-01-01'])
+    await expectEqual()
+  })
+
   it('tell of all that a deleted battle takes along', async () => {
     await database.query('DELETE FROM battles WHERE id IN (SELECT id FROM battles LIMIT 3)')
     await runToEnd(database, { config })

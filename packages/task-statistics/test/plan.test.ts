@@ -5,7 +5,7 @@ import { addDays, daysBetween, endOfDays, firstDay, formatRange, isDay } from '.
 import {
   countingOf,
   cut,
-  differingRanges,
+  differingRange,
   emptyCursor,
   mergeNoted,
   planStatistics,
@@ -230,12 +230,13 @@ describe('slices', () => {
     expect(counting({ sizeBytes: 8192 }, '2026-11-23')).toBe('plain')
   })
 
-  it('of differences are the days side by side', () => {
+  it('are written from the first day that differs to the last', () => {
     const on = (day: string) => ({ day, added: 1, changed: 0, removed: 0 })
-    expect(differingRanges([on('2026-01-03'), on('2026-01-02'), on('2026-01-05'), on('2026-01-02')])).toEqual([
-      { from: '2026-01-02', to: '2026-01-04' },
-      { from: '2026-01-05', to: '2026-01-06' },
-    ])
+    expect(differingRange([on('2026-01-03'), on('2026-01-02'), on('2026-01-05')])).toEqual({
+      from: '2026-01-02',
+      to: '2026-01-06',
+    })
+    expect(differingRange([])).toBeUndefined()
   })
 
   it('freeze by the calendar: the 31st of a shorter month is its last day', () => {
