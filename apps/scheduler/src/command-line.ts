@@ -1,6 +1,7 @@
 /** The command line, as yargs knows it. Loaded only when there is one. */
 import { didYouMean, duration, SchedulerError, severities } from '@battlescope/scheduler-core'
 import yargs, { type Argv } from 'yargs'
+import { statisticsCommand } from './commands/statistics.js'
 import type { Host } from './host.js'
 import { version } from './version.js'
 
@@ -16,6 +17,7 @@ const commandNames = [
   'pause',
   'resume',
   'release',
+  'statistics',
 ]
 
 /** @throws SchedulerError `usage` */
@@ -51,6 +53,8 @@ function hintFor(message: string, argv: readonly string[]): string {
           'since',
           'actions',
           'limit',
+          'from',
+          'to',
           'until',
           'reason',
           'config',
@@ -80,7 +84,7 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
       describe: 'exit code 80 for findings of this severity or worse',
     },
   } as const
-  return yargs([])
+  const parser = yargs([])
     .scriptName('battlescope-scheduler')
     .usage(
       '$0 <command>\n\nKeeps a PostgreSQL database healthy: runs the upkeep tasks that are due, and exits. No command means run.',
@@ -219,11 +223,7 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
         end(await (await import('./commands/change.js')).release(host, flagsOf(args), args.name))
       },
     )
-    .strict()
-    .recommendCommands()
-    .version(version)
-    .help()
-    .wrap(100)
+  return statisticsCommand(parser, host, end, flagsOf).strict().recommendCommands().version(version).help().wrap(100)
 }
 
 interface CommonArguments {

@@ -116,22 +116,20 @@ function accepted(host: ConfigurationHost, raw: Raw, resolved: ResolvedConfigura
   }
 }
 
-/** Names that may belong to a third-party task are no problem before it is loaded. */
+/** Names that may belong to a third-party task are no problem before it is loaded. Each run pays for this: every option is resolved once. */
 function resolve(raw: Raw): { readonly resolved: ResolvedConfiguration; readonly list: TaskList | undefined } {
-  const lenient = resolveConfiguration({ ...raw, sections, allowUnknown: true })
-  const list = taskList(raw, lenient)
-  const mayHaveMore = (list?.thirdParty.length ?? 0) > 0
-  return { resolved: mayHaveMore ? lenient : resolveConfiguration({ ...raw, sections }), list }
+  const list = taskList(raw)
+  const allowUnknown = list !== undefined && list.thirdParty.length > 0
+  return { resolved: resolveConfiguration({ ...raw, sections, allowUnknown }), list }
 }
 
-/** Undefined when the option itself is wrong, which is a problem already. */
-function taskList(raw: Raw, { program }: ResolvedConfiguration): TaskList | undefined {
-  const { tasks } = program as Partial<ProgramOptions>
-  // Another option of the program may be wrong; whether there are packages decides what else is a problem.
-  const names = tasks ?? resolveConfiguration({ ...raw, sections: [tasksAlone], allowUnknown: true }).program['tasks']
-  if (names === undefined) return undefined
+/** Read by itself, because it decides what else is a problem, also when another option is wrong. Undefined when it is wrong itself. */
+function taskList(raw: Raw): TaskList | undefined {
+  const { tasks } = resolveConfiguration({ ...raw, sections: [tasksAlone], allowUnknown: true })
+    .program as Partial<ProgramOptions>
+  if (tasks === undefined) return undefined
   return parseTaskList(
-    (names as readonly string[]).join(','),
+    tasks.join(','),
     builtInTasks.map(({ name }) => name),
   )
 }
