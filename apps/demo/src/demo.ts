@@ -1,4 +1,7 @@
 /** The whole show: a server, a filled database, the parts one after another, and how to go on. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { DemoArguments } from './arguments.js'
 import { connect, createBattlescopeDatabase, setAutovacuum } from './database.js'
 import { fillDatabase } from './fill.js'
@@ -26,6 +29,7 @@ export async function runDemo(options: DemoArguments, surroundings: DemoSurround
   signal.throwIfAborted()
   const startedMs = performance.now()
   const server = startServer()
+  const folder = await mkdtemp(join(tmpdir(), 'battlescope-demo-'))
   let running: Promise<unknown> = Promise.resolve()
   // The scheduler first, so that it does not complain of a server that went away. Then whatever waits for the server fails, and we end.
   const stopEarly = (): void => void running.catch(() => undefined).then(() => server.stop())
@@ -42,15 +46,17 @@ export async function runDemo(options: DemoArguments, surroundings: DemoSurround
     output.text('', "Below, '$' starts a command line as cron would have it, with this in its environment:", '')
     output.text(`  DATABASE_URL=${databaseUrl}`)
 
-    const scheduler = async (...args: readonly string[]): Promise<void> => {
-      output.text('', `$ ${[program.shown, ...args].join(' ')}`)
-      const run = runScheduler(program, args, databaseUrl, signal)
+    const schedulerWith: Stage['schedulerWith'] = async (settings, ...args) => {
+      const shown = Object.entries(settings).map(([name, value]) => `${name}=${quoted(value)}`)
+      output.text('', `$ ${[...shown, program.shown, ...args].join(' ')}`)
+      const run = runScheduler(program, args, { DATABASE_URL: databaseUrl, ...settings }, signal)
       running = run
       const code = await run
       output.text(`exit code ${code}`)
       if (code !== 0) throw new SchedulerFailedError(`battlescope-scheduler ${args.join(' ')}: exit code ${code}`)
     }
-    const stage: Stage = { output, database, seed: options.seed, signal, scheduler }
+    const scheduler: Stage['scheduler'] = (...args) => schedulerWith({}, ...args)
+    const stage: Stage = { output, database, seed: options.seed, signal, scheduler, schedulerWith, folder }
     for (const part of parts) {
       signal.throwIfAborted()
       output.heading(part.title)
@@ -68,10 +74,15 @@ export async function runDemo(options: DemoArguments, surroundings: DemoSurround
   } finally {
     signal.removeEventListener('abort', stopEarly)
     await server.stop()
+    await rm(folder, { recursive: true, force: true })
   }
   output.heading(describeEnd(startedMs))
   output.text(...whatNext)
 }
+
+/** As a shell wants it. */
+const quoted = (value: string): string =>
+  /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`
 
 const describeEnd = (startedMs: number): string =>
   `The end, after ${((performance.now() - startedMs) / 1000).toFixed(0)} s`

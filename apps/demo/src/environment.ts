@@ -13,7 +13,7 @@ export const keeperEnvironment = (): NodeJS.ProcessEnv => ({ ...process.env, TES
 const kept = ['PATH', 'HOME', 'LANG', 'TERM', 'COLORTERM', 'NO_COLOR', 'FORCE_COLOR', 'TMPDIR', 'SYSTEMROOT']
 
 /** For the scheduler: nothing of the user's own configuration, so that the demo shows the same everywhere. */
-export const schedulerEnvironment = (databaseUrl: string): NodeJS.ProcessEnv => ({
+export const schedulerEnvironment = (options: Readonly<Record<string, string>>): NodeJS.ProcessEnv => ({
   ...Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))),
-  DATABASE_URL: databaseUrl,
+  ...options,
 })

@@ -39,13 +39,13 @@ export async function findSchedulerProgram(): Promise<SchedulerProgram> {
 export async function runScheduler(
   { entry, folder }: SchedulerProgram,
   args: readonly string[],
-  databaseUrl: string,
+  options: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<number> {
   signal.throwIfAborted()
   const child = spawn(process.execPath, [entry, ...args], {
     cwd: folder,
-    env: schedulerEnvironment(databaseUrl),
+    env: schedulerEnvironment(options),
     stdio: ['ignore', 'inherit', 'inherit'],
   })
   let timer: NodeJS.Timeout | undefined

@@ -14,6 +14,10 @@ export interface Stage {
    * @throws SchedulerFailedError when the exit code is not 0
    */
   readonly scheduler: (...args: readonly string[]) => Promise<void>
+  /** The same with options in its environment, which are shown before the command line. */
+  readonly schedulerWith: (options: Readonly<Record<string, string>>, ...args: readonly string[]) => Promise<void>
+  /** A folder for what a part leaves outside the database. It is removed at the end of the show. */
+  readonly folder: string
 }
 
 /** Parts follow one another on the same database: each finds what the ones before it left. */

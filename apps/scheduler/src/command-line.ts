@@ -1,6 +1,7 @@
 /** The command line, as yargs knows it. Loaded only when there is one. */
 import { didYouMean, duration, SchedulerError, severities } from '@battlescope/scheduler-core'
 import yargs, { type Argv } from 'yargs'
+import { archiveCommandLine } from './archive-command-line.js'
 import { statisticsCommand } from './commands/statistics.js'
 import type { Host } from './host.js'
 import { version } from './version.js'
@@ -17,6 +18,7 @@ const commandNames = [
   'pause',
   'resume',
   'release',
+  'archive',
   'statistics',
 ]
 
@@ -223,7 +225,17 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
         end(await (await import('./commands/change.js')).release(host, flagsOf(args), args.name))
       },
     )
-  return statisticsCommand(parser, host, end, flagsOf).strict().recommendCommands().version(version).help().wrap(100)
+  const withArchive = parser.command('archive', 'what lies in cold storage: list, verify, restore, adopt', (command) =>
+    archiveCommandLine(command, host, end, flagsOf)
+      .demandCommand(1, 'archive needs one of: list, verify, restore, adopt')
+      .strict(),
+  )
+  return statisticsCommand(withArchive, host, end, flagsOf)
+    .strict()
+    .recommendCommands()
+    .version(version)
+    .help()
+    .wrap(100)
 }
 
 interface CommonArguments {

@@ -44,7 +44,7 @@ export interface ScanPage {
   /** `0` when this was the last page. */
   readonly cursor: string
   readonly keys: readonly string[]
-  /** Keys that are not UTF-8: no text names them, so nobody can touch them by accident. */
+  /** Keys that are not UTF-8 (or contain U+FFFD): no text names them, so nobody can touch them by accident. */
   readonly binaryKeys: number
 }
 
@@ -88,7 +88,7 @@ export interface RedisMasterReader {
   /** Facts of many keys, in their order; sent in pipelines of at most 100 commands. Nothing but `value` counts as an access. */
   look(keys: readonly string[], wanted: readonly KeyFact[]): Promise<readonly Looked[]>
   get(key: string): Promise<string | undefined>
-  /** One GET each, so that keys of several slots may be asked for. Absent, and what is no string: undefined. */
+  /** Absent, and what is no string: undefined. */
   mget(keys: readonly string[]): Promise<readonly (string | undefined)[]>
   exists(keys: readonly string[]): Promise<readonly boolean[]>
   /** Bytes of a string, entries of a list, hash, set, sorted set or stream; undefined when absent. */

@@ -1,14 +1,12 @@
 /** One connection to one server, and no more of a driver than this package needs. */
 
-export type Argument = string | number
+type Argument = string | number
 /** Name, subcommand and arguments. */
 export type Command = readonly [string, ...Argument[]]
 
 export interface Link {
   /** Replies in order. A reply that is an error is a value: which it concerns is for the caller to judge. Rejects when the connection is gone. */
   sendAll(commands: readonly Command[]): Promise<readonly unknown[]>
-  /** One SCAN, with keys as bytes. */
-  scan(args: readonly Argument[]): Promise<readonly [cursor: Uint8Array, keys: readonly Uint8Array[]]>
   /** MULTI … EXEC. `null` when a watched key was touched. */
   transaction(commands: readonly Command[]): Promise<readonly unknown[] | null>
   close(): void
@@ -19,7 +17,6 @@ export interface LinkOptions {
   readonly port: number
   readonly tls: { readonly ca: string | undefined; readonly serverName: string } | undefined
   readonly connectTimeoutMs: number
-  readonly commandTimeoutMs: number
 }
 
 export type Connect = (options: LinkOptions) => Promise<Link>

@@ -45,9 +45,14 @@ export function masterWriter(
     throw error
   }
 
-  // One WATCH for each key: in a cluster one for several may cross slots.
+  /** The command for all of the keys, or in a cluster one for each: together they may cross slots. */
+  const each = (name: string, keys: readonly string[]): readonly Command[] =>
+    isCluster
+      ? keys.map((key): Command => [name, key])
+      : batches(keys, batchLength).map((batch): Command => [name, ...batch])
+
   const watch = async (keys: readonly string[]) => {
-    await send(keys.map((key) => ['watch', key]))
+    await send(each('watch', keys))
   }
 
   const transaction = async (
@@ -61,12 +66,10 @@ export function masterWriter(
         await send([['unwatch']])
         return 0
       }
-      counter.sent += changes.length + 2
-      const commands = changes.map(commandOf)
+      const commands = [...each('unlink', keysToUnlink(changes)), ...changes.flatMap(commandOf)]
+      counter.sent += commands.length + 2
       const replies = await link.transaction(commands).catch((error: unknown) => {
-        // EXECABORT names nothing; the error that it follows from does.
-        const [first = error] = (error as { previousErrors?: readonly unknown[] }).previousErrors ?? []
-        const explained = explain(first, where, commands[0]?.[0])
+        const explained = explain(error, where, commands[0]?.[0])
         if ((explained as { code?: unknown }).code === 'redis-moved') return null
         throw explained
       })
@@ -80,12 +83,7 @@ export function masterWriter(
   return Object.freeze({
     ...reader,
     keysPerTransaction: isCluster ? 1 : keysPerTransaction,
-    unlink: async (keys: readonly string[]) => {
-      const commands: Command[] = isCluster
-        ? keys.map((key) => ['unlink', key])
-        : batches(keys, batchLength).map((batch) => ['unlink', ...batch])
-      return sum(await inTurn(() => send(commands)))
-    },
+    unlink: async (keys: readonly string[]) => sum(await inTurn(() => send(each('unlink', keys)))),
     pexpire: async (keys: readonly string[], ttlMs: number, condition?: ExpireCondition) => {
       const more = condition === undefined ? [] : [condition]
       return sum(await inTurn(() => send(keys.map((key) => ['pexpire', key, ttlMs, ...more]))))
@@ -106,14 +104,19 @@ export function masterWriter(
   })
 }
 
-function commandOf(change: RedisChange): Command {
+function keysToUnlink(changes: readonly RedisChange[]): readonly string[] {
+  return changes.filter((change) => change.kind === 'unlink').map(({ key }) => key)
+}
+
+/** All changes but UNLINK, which takes many keys at once. */
+function commandOf(change: RedisChange): readonly Command[] {
   switch (change.kind) {
     case 'unlink':
-      return ['unlink', change.key]
+      return []
     case 'pexpire':
-      return ['pexpire', change.key, change.ttlMs]
+      return [['pexpire', change.key, change.ttlMs]]
     case 'evaluate':
-      return ['eval', change.script, change.keys.length, ...change.keys, ...change.args]
+      return [['eval', change.script, change.keys.length, ...change.keys, ...change.args]]
   }
 }
 

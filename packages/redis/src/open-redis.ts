@@ -91,7 +91,7 @@ async function openDatabase(
     connect: async (address) => {
       const where: Where = { location: locationOf(target, [address]), user: target.user }
       const link = await connectTo(connectIoredis, address, target, options, ca, where)
-      const guarded = abortable(link, signal)
+      const guarded = limited(link, where, options.commandTimeout, signal)
       links.add(guarded)
       await logIn(guarded, target, where)
       return guarded
@@ -125,43 +125,48 @@ async function connectTo(
       port,
       tls: target.tls ? { ca, serverName: options.tlsServerName ?? host } : undefined,
       connectTimeoutMs: options.connectTimeout,
-      commandTimeoutMs: options.commandTimeout,
     })
   } catch (error) {
     throw explain(error, where)
   }
 }
 
-/** Closes the connection when the signal aborts; whatever is under way, or comes later, rejects with the signal's reason. */
-function abortable(link: Link, signal: AbortSignal | undefined): Link {
-  if (signal === undefined) return link
-  const stop = () => {
+/**
+ * Ends an exchange when it takes too long, or when the signal aborts, and the connection with it: an answer that comes later must not be
+ * taken for that of another command. One timer for each exchange, not for each of its commands: a walk sends millions.
+ */
+function limited(link: Link, where: Where, timeoutMs: number, signal: AbortSignal | undefined): Link {
+  const ends = new Set<(problem: Error) => void>()
+  const stop = (problem: Error) => {
+    for (const reject of ends) reject(problem)
     link.close()
   }
-  signal.addEventListener('abort', stop, { once: true })
-  // Closing alone would still let answers in that are on their way.
-  const unlessAborted = <T>(work: () => Promise<T>): Promise<T> =>
+  const onAbort = () => {
+    stop(new LinkAborted(signal?.reason))
+  }
+  signal?.addEventListener('abort', onAbort, { once: true })
+  const exchange = <T>(work: () => Promise<T>): Promise<T> =>
     new Promise<T>((resolve, reject) => {
-      const abort = () => {
+      if (signal?.aborted === true) {
         reject(new LinkAborted(signal.reason))
-      }
-      if (signal.aborted) {
-        abort()
         return
       }
-      signal.addEventListener('abort', abort, { once: true })
+      ends.add(reject)
+      const timer = setTimeout(() => {
+        stop(new RedisError('redis-timeout', `${where.location}: no answer within ${timeoutMs} ms`))
+      }, timeoutMs)
       work()
         .then(resolve, reject)
         .finally(() => {
-          signal.removeEventListener('abort', abort)
+          clearTimeout(timer)
+          ends.delete(reject)
         })
     })
   return {
-    sendAll: (commands) => unlessAborted(() => link.sendAll(commands)),
-    scan: (args) => unlessAborted(() => link.scan(args)),
-    transaction: (commands) => unlessAborted(() => link.transaction(commands)),
+    sendAll: (commands) => exchange(() => link.sendAll(commands)),
+    transaction: (commands) => exchange(() => link.transaction(commands)),
     close: () => {
-      signal.removeEventListener('abort', stop)
+      signal?.removeEventListener('abort', onAbort)
       link.close()
     },
   }
@@ -236,7 +241,7 @@ function halvesOf(link: Link, { target }: Opening, address: Address, id: string,
   const counter: Counter = { sent: 0 }
   const { runId, version, evictionPolicy } = facts
   const { database } = target
-  const read = masterReader(link, { id, database, runId, version, evictionPolicy }, where, counter)
+  const read = masterReader(link, { id, database, runId, version, evictionPolicy }, facts.isCluster, where, counter)
   return { read, write: masterWriter(link, read, facts.isCluster, where, counter) }
 }
 

@@ -132,7 +132,7 @@ export interface BigKey {
 }
 
 /** How many big keys are named. */
-export const mostBigKeys = 10
+const mostBigKeys = 10
 
 export function withBigKey(known: readonly BigKey[], big: BigKey): readonly BigKey[] {
   return [...known.filter(({ key }) => key !== big.key), big].sort((a, b) => b.bytes - a.bytes).slice(0, mostBigKeys)

@@ -33,7 +33,7 @@ export const cursorSchema = z.object({
 
 export type Cursor = z.output<typeof cursorSchema>
 
-export const noProgress: PolicyProgress = { parents: 0, rows: 0, discarded: 0, finished: false }
+const noProgress: PolicyProgress = { parents: 0, rows: 0, discarded: 0, finished: false }
 
 /**
  * The cursor of this slot: as saved, or a new one with horizons of its own that knows what the slots before learned. A policy that was

@@ -193,7 +193,7 @@ export async function runStatement(db: Kysely<unknown>, text: string): Promise<v
 // ── how rows are named ───────────────────────────────────────────────────────────────────────────────────────────
 
 /** `= ANY (…)` for one column, because every version answers that from an index; a join for several. */
-export function isAmong(alias: string, columns: readonly KeyColumn[], values: Values): RawBuilder<boolean> {
+function isAmong(alias: string, columns: readonly KeyColumn[], values: Values): RawBuilder<boolean> {
   const lists = columns.map(({ type }, index) => sql`${arrayText(values[index] ?? [])}::${sql.raw(`${type}[]`)}`)
   const names = columns.map(({ name }) => sql.id(alias, name))
   if (columns.length === 1) return sql<boolean>`${sql.join(names)} = ANY (${sql.join(lists)})`

@@ -38,7 +38,7 @@ export async function readVerified(
   return bytes
 }
 
-export function expectedOf({ rowCount, sizeBytes, sha256, columns }: ArchiveObject): ExpectedObject {
+function expectedOf({ rowCount, sizeBytes, sha256, columns }: ArchiveObject): ExpectedObject {
   return {
     rowCount,
     sizeBytes,

@@ -24,7 +24,7 @@ function grown(rows: number): number {
 }
 
 /** After a statement that was cancelled by its timeout, or waited too long for a lock. */
-export function sizeAfterTimeout(current: number): number {
+function sizeAfterTimeout(current: number): number {
   return Math.max(1, Math.floor(current / 2))
 }
 

@@ -14,7 +14,7 @@ export interface DayRange {
   readonly to: Day
 }
 
-export const everything: DayRange = { from: firstDay, to: endOfDays }
+const everything: DayRange = { from: firstDay, to: endOfDays }
 
 export function dayOf(instant: Date): Day {
   return instant.toISOString().slice(0, 10)

@@ -78,7 +78,7 @@ const shapes: Record<RollupName, Shape> = {
 }
 
 /** Rows `day, key, battles, killmails, isk_destroyed, isk_lost, participants, biggest_battle_id, biggest_battle_killmails`, as text. */
-export function expectedRows(name: RollupName): string {
+function expectedRows(name: RollupName): string {
   const { killmails, battles, pilot } = shapes[name]
   return `
     WITH km AS MATERIALIZED (${killmails}), bt AS MATERIALIZED (${battles})
@@ -101,7 +101,7 @@ export function expectedRows(name: RollupName): string {
     ORDER BY 1, 2`
 }
 
-export function storedRows(name: RollupName): string {
+function storedRows(name: RollupName): string {
   const { table, key } = shapes[name]
   return `
     SELECT to_char(day, 'YYYY-MM-DD') AS day, ${key}::text AS key, battles::text, killmails::text, trim_scale(isk_destroyed)::text AS isk_destroyed,

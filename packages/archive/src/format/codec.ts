@@ -13,6 +13,9 @@ const zstdLevel = 3
 /** An output buffer that holds everything in one piece, the header and a block that could not be compressed included. */
 const spareBytes = 1024
 
+/** Below this a trip to another thread costs more than it saves. */
+const inlineBytes = 16 * 1024
+
 const gzip = promisify<zlib.InputType, zlib.ZlibOptions, Buffer>(zlib.gzip)
 const gunzip = promisify<zlib.InputType, zlib.ZlibOptions, Buffer>(zlib.gunzip)
 
@@ -32,19 +35,23 @@ const zstdCompressionLevelParameter = 100
 export const defaultCodec: Codec = zstd.zstdCompress === undefined ? 'GZIP' : 'ZSTD'
 
 export async function compress(bytes: Uint8Array, codec: Codec): Promise<Uint8Array> {
-  // A few pieces at most; and a copy at the end, because what zlib gives holds on to the whole buffer.
-  const chunkSize = spareBytes + Math.ceil(bytes.length / 4)
-  const compressed =
-    codec === 'GZIP'
-      ? await gzip(bytes, { level: gzipLevel, memLevel: 9, chunkSize })
-      : await callZstd('zstdCompress', bytes, { chunkSize, params: { [zstdCompressionLevelParameter]: zstdLevel } })
-  return Uint8Array.from(compressed)
+  // In one piece for what halves, and in a copy at the end, because what zlib gives holds on to the whole buffer.
+  const chunkSize = spareBytes + Math.ceil(bytes.length / 2)
+  return Uint8Array.from(await compressInto(bytes, codec, chunkSize))
+}
+
+async function compressInto(bytes: Uint8Array, codec: Codec, chunkSize: number): Promise<Uint8Array> {
+  if (codec === 'ZSTD')
+    return callZstd('zstdCompress', bytes, { chunkSize, params: { [zstdCompressionLevelParameter]: zstdLevel } })
+  const options = { level: gzipLevel, memLevel: 9, chunkSize }
+  return bytes.length < inlineBytes ? zlib.gzipSync(bytes, options) : gzip(bytes, options)
 }
 
 /** @param sizeBytes what must come out; an input that gives more is refused */
 export async function decompress(bytes: Uint8Array, codec: Codec, sizeBytes: number): Promise<Uint8Array> {
   const limits = { chunkSize: sizeBytes + spareBytes, maxOutputLength: sizeBytes + spareBytes }
-  return codec === 'GZIP' ? gunzip(bytes, limits) : callZstd('zstdDecompress', bytes, limits)
+  if (codec === 'ZSTD') return callZstd('zstdDecompress', bytes, limits)
+  return sizeBytes < inlineBytes * 4 ? zlib.gunzipSync(bytes, limits) : gunzip(bytes, limits)
 }
 
 async function callZstd(

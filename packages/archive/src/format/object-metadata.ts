@@ -3,7 +3,7 @@ import type { ArchivedColumn } from './types.js'
 import { z } from 'zod'
 
 /** Raised when a reader of older files has to do something else with newer ones. */
-export const formatVersion = 1
+const formatVersion = 1
 export const metadataKey = 'battlescope.archive'
 
 const columnSchema = z.object({

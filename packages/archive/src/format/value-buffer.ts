@@ -8,7 +8,7 @@ const initialBytes = 16 * 1024
 const loopedBytes = 48
 
 /** PostgreSQL counts from 2000-01-01, Parquet from 1970-01-01. */
-export const epochDays = 10_957
+const epochDays = 10_957
 const epochMicros = 946_684_800_000_000n
 const epochLow = Number(epochMicros & 0xffff_ffffn)
 const epochHigh = Number(epochMicros >> 32n)

@@ -114,7 +114,8 @@ function parseSection(check: SectionCheck): SectionResult {
   const path = section.name ?? 'the configuration'
   let result: z.ZodSafeParseResult<unknown>
   try {
-    result = z.safeParse(schema, rawOf(group, check))
+    // Each schema is used once in a process: compiling a parser for it would cost more than it saves.
+    result = z.safeParse(schema, rawOf(group, check), { jitless: true })
   } catch (error) {
     const expected = 'a schema that can check the options'
     // Cutting its text could cut a secret in two, so that it would not be recognised any more.

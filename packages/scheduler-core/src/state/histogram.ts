@@ -2,7 +2,7 @@
 import { sql, type RawBuilder } from 'kysely'
 
 /** Bounds in seconds. A change of them needs a migration that starts the totals anew. */
-export const durationBoundsSeconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60] as const
+const durationBoundsSeconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60] as const
 
 /** What an empty histogram stores. */
 export const emptyHistogram = {

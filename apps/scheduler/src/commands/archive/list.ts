@@ -107,6 +107,6 @@ async function printObjects({ store, catalog }: OpenArchive, filter: ListingFilt
 }
 
 /** As readers of Parquet take it: a path where the store is a folder. */
-export function urlOf(location: string, name: string): string {
+function urlOf(location: string, name: string): string {
   return `${location.startsWith('file:') ? fileURLToPath(location) : location}/${name}`
 }
