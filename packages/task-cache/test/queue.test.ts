@@ -65,7 +65,7 @@ describe(`a BullMQ queue${missing}`, { skip: missing !== '' }, () => {
     await add('good', 5)
     const worker = new Worker('mails', null, { connection: connection() })
     closing.push(worker)
-    const active = (await worker.getNextJob('token'))!
+    const active = await worker.getNextJob('token')
     return { active, token: 'token' }
   }
 

@@ -5,8 +5,6 @@ import type { ClientFactories } from '@battlescope/scheduler-core'
 import { runOneTask, type OneTaskRun, type RunOneTaskOptions, type TestDatabase } from '@battlescope/scheduler-testing'
 import { cache, cacheConfig } from '../src/index.js'
 
-type RedisUrls = Parameters<typeof redisOptions.parse>[0] & object
-
 /** Replaces methods of the writing half of every master, to act between a look and a change. */
 export type Disturb = (master: RedisMasterWriter) => Partial<RedisMasterWriter>
 

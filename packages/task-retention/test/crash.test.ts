@@ -116,7 +116,6 @@ const longestLifeMs = 2_500
 describe('killed with SIGKILL', () => {
   it('loses nothing and doubles nothing', { timeout: 900_000 }, async () => {
     const report = await killAnywhere('right', { kills: 40, untilLoss: false })
-    console.info(`killed ${report.kills} times:`, report.hits)
     expect(report.losses).toEqual([])
     expect(report.kills).toBeGreaterThanOrEqual(40)
     expect(Object.keys(report.hits).sort()).toEqual([...steps].sort())
