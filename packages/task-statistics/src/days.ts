@@ -14,8 +14,6 @@ export interface DayRange {
   readonly to: Day
 }
 
-const everything: DayRange = { from: firstDay, to: endOfDays }
-
 export function dayOf(instant: Date): Day {
   return instant.toISOString().slice(0, 10)
 }
