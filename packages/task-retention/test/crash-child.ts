@@ -1,7 +1,7 @@
 /** What the crash test kills: retention until it is done, in a process of its own; and what retention would be if it were wrong. */
 import { catalogIn, manifestName, markDeleted, serializeManifest, type RecordedOwner } from '@battlescope/archive'
 import { defineTask, type AnyTask } from '@battlescope/scheduler-core'
-import { runOneTask } from '@battlescope/scheduler-testing'
+import { runOneTask, type RunOneTaskOptions } from '@battlescope/scheduler-testing'
 import { schemaOf, writeBatch } from '../src/archive-batch.js'
 import { shapeOf } from '../src/batch-shape.js'
 import { cleanUp } from '../src/clean-up.js'
@@ -25,13 +25,33 @@ export interface ChildInput {
   readonly databaseUrl: string
   readonly storeUrl: string
   readonly variant: Variant
+  /** Kills itself there, for the steps that are too short for an instant drawn at random. */
+  readonly dieAt?: 'delete-begins' | 'delete-is-done'
 }
 
 /** Small batches: many steps in a short time. */
-const config = { batchRows: 40, pause: '0s' }
+const statementLimitMs = 4_321
+const config = { batchRows: 40, pause: '0s', statementLimit: `${statementLimitMs}ms` }
+
+/** The transaction that deletes is known by its time limit. */
+function dyingAt(point: ChildInput['dieAt']): NonNullable<RunOneTaskOptions['around']> {
+  const die = () => process.kill(process.pid, 'SIGKILL')
+  return (connections) => ({
+    reader: (unit) => connections.reader(unit),
+    snapshot: (unit, read) => connections.snapshot(unit, read),
+    direct: (unit, work) => connections.direct(unit, work),
+    transaction: async (unit, work) => {
+      const deletes = unit.statementTimeoutMs === statementLimitMs
+      if (deletes && point === 'delete-begins') die()
+      const result = await connections.transaction(unit, work)
+      if (deletes && point === 'delete-is-done') die()
+      return result
+    },
+  })
+}
 
 /** Runs until nothing is left, as a CronJob would; then the process ends. */
-export async function runChild({ databaseUrl, storeUrl, variant }: ChildInput): Promise<void> {
+export async function runChild({ databaseUrl, storeUrl, variant, dieAt }: ChildInput): Promise<void> {
   for (;;) {
     const { task } = await runOneTask({
       task: variants[variant],
@@ -39,6 +59,7 @@ export async function runChild({ databaseUrl, storeUrl, variant }: ChildInput): 
       force: true,
       config: retentionConfig.parse(config),
       clients: storeClients(storeUrl),
+      ...(dieAt === undefined ? {} : { around: dyingAt(dieAt) }),
     })
     // Not run: the claim of the one before is still in somebody's hands.
     if (task.run?.outcome === 'succeeded') return

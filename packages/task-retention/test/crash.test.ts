@@ -118,7 +118,33 @@ describe('killed with SIGKILL', () => {
     const report = await killAnywhere('right', { kills: 40, untilLoss: false })
     expect(report.losses).toEqual([])
     expect(report.kills).toBeGreaterThanOrEqual(40)
-    expect(Object.keys(report.hits).sort()).toEqual([...steps].sort())
+    // A short step may not be hit by so few; the tests below see to those.
+    expect(Object.keys(report.hits).length).toBeGreaterThanOrEqual(3)
+  })
+
+  it.each([
+    ['delete-begins', steps[2]],
+    ['delete-is-done', steps[3]],
+  ] as const)('loses nothing when that is where the %s', async (dieAt, step) => {
+    const world = await createWorld({ killmails: 100 })
+    try {
+      await world.run({ config: { policies: [] } })
+      await rememberRows(world)
+      const { child, go } = prepareChild({
+        databaseUrl: world.database.url,
+        storeUrl: world.url,
+        variant: 'right',
+        dieAt,
+      })
+      await go()
+      expect(await ended(child)).toBe(false)
+      expect(await stepOf(world)).toBe(step)
+      await world.database.query(`UPDATE scheduler.claim SET expires_at = now() - interval '1 second'`)
+      await world.runToEnd()
+      expect(await findLosses(world)).toEqual([])
+    } finally {
+      await world.close()
+    }
   })
 
   it.each<Variant>(['deleted before marked', 'deleted before verified'])(
