@@ -92,7 +92,12 @@ describe('adopting', () => {
     // What the parent archived since is live in the copy: it is kept, and out of the way.
     expect((await world.names('data/')).length + (await world.names('restored/')).length).toBe(files)
     expect((await world.names('restored/')).length).toBeGreaterThan(0)
+    // The original has something to archive again, and may not.
+    await world.database
+      .query(`INSERT INTO killmail_events (killmail_id, system_id, occurred_at, zkb_url, fetched_at, processed_at)
+      VALUES (999, 1, now() - interval '61 months', '', now() - interval '61 months', now())`)
     expect((await world.run()).task.run?.findings).toMatchObject([{ key: 'archive-not-ours' }])
+    expect(await world.count('killmail_events', 'killmail_id = 999')).toBe(1)
 
     // And the copy goes on, with every row of it either live or archived, once.
     const copy: World = { ...world, database: fork.database }
