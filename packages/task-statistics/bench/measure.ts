@@ -11,7 +11,7 @@ import {
 } from '@battlescope/scheduler-core'
 import type { TestDatabase } from '@battlescope/scheduler-testing'
 import { statistics, type StatisticsRequest } from '../src/index.js'
-import { rollups } from '../src/rollups.js'
+import { rollups, type RollupName } from '../src/rollups.js'
 import { firstDay, lastDay } from './generated-database.js'
 import { singleStatement } from './single-statements.js'
 
@@ -72,10 +72,15 @@ function readStat(name: string): string {
 const speed = (single: Cost, ours: Cost) =>
   `${seconds(ours.ms)} (CPU ${seconds(ours.cpuMs)}), speed ${(single.ms / ours.ms).toFixed(2)} × by time, ${(single.cpuMs / ours.cpuMs).toFixed(2)} × by CPU`
 
-async function runTask(database: TestDatabase, request?: StatisticsRequest): Promise<TaskReport['run']> {
+interface Wish {
+  readonly request?: StatisticsRequest
+  readonly rollups?: readonly RollupName[]
+}
+
+async function runTask(database: TestDatabase, { request, rollups: only }: Wish = {}): Promise<TaskReport['run']> {
   const connections = openConnections({ url: database.url, applicationName: 'bench' })
   try {
-    const config = Object.freeze({ ...defaultConfig(statistics), growthRelations: [] })
+    const config = Object.freeze({ ...defaultConfig(statistics), growthRelations: [], ...(only && { rollups: only }) })
     const task = registerTask(statistics, { kind: 'built-in' }, { config, timeoutMs: 3_600_000 })
     const report = await runScheduler({
       connections,
@@ -97,9 +102,9 @@ async function runTask(database: TestDatabase, request?: StatisticsRequest): Pro
 }
 
 /** Runs until it is no longer partial. */
-async function runToEnd(database: TestDatabase, request?: StatisticsRequest): Promise<void> {
+async function runToEnd(database: TestDatabase, wish: Wish = {}): Promise<void> {
   for (;;) {
-    const run = await runTask(database, request)
+    const run = await runTask(database, wish)
     if (run?.outcome === 'partial') continue
     if (run?.outcome !== 'succeeded') throw new Error(`${String(run?.outcome)}: ${String(run?.reason)}`)
     return
@@ -125,25 +130,34 @@ export async function measure(database: TestDatabase, serverPid: number): Promis
   for (const { table } of rollups)
     await database.query(`CREATE TABLE yardstick.${table} (LIKE scheduler.${table} INCLUDING ALL)`)
 
+  // In turn, so that a machine that is busy with something else slows both.
   let single: Cost = { ms: 0, cpuMs: 0 }
+  let ours: Cost = { ms: 0, cpuMs: 0 }
   for (const { name, table } of rollups) {
-    const cost = await costOf(serverPid, () => database.query(singleStatement(name, `yardstick.${table}`)))
-    print(`one INSERT … SELECT … GROUP BY, ${name}: ${seconds(cost.ms)} (CPU ${seconds(cost.cpuMs)})`)
-    single = { ms: single.ms + cost.ms, cpuMs: single.cpuMs + cost.cpuMs }
-  }
-  print(`all five: ${seconds(single.ms)} (CPU ${seconds(single.cpuMs)})`)
-  await database.query('CHECKPOINT')
-  const first = await costOf(serverPid, () => runToEnd(database))
-  print(`first count: ${speed(single, first)}; ${await describeSlices(database)}`)
-  for (const { table } of rollups) {
+    const one = await costOf(serverPid, () => database.query(singleStatement(name, `yardstick.${table}`)))
+    await database.query('CHECKPOINT')
+    const slices = await costOf(serverPid, () => runToEnd(database, { rollups: [name] }))
+    await database.query('CHECKPOINT')
+    print(`${name}: one statement ${seconds(one.ms)} (CPU ${seconds(one.cpuMs)}), in slices ${speed(one, slices)}`)
+    single = { ms: single.ms + one.ms, cpuMs: single.cpuMs + one.cpuMs }
+    ours = { ms: ours.ms + slices.ms, cpuMs: ours.cpuMs + slices.cpuMs }
     const [row] = await database.query<{ rows: string }>(
       `SELECT count(*) AS rows FROM (TABLE scheduler.${table} EXCEPT ALL TABLE yardstick.${table}) x`,
     )
     if (row?.rows !== '0') throw new Error(`${row?.rows ?? ''} rows of ${table} differ from the yardstick's`)
+    await database.query('DELETE FROM scheduler.checkpoint')
   }
+  print(
+    `all five: one statement each ${seconds(single.ms)} (CPU ${seconds(single.cpuMs)}), in slices ${speed(single, ours)}`,
+  )
+  await database.query(
+    `TRUNCATE ${rollups.map(({ table }) => `scheduler.${table}`).join(', ')}; DELETE FROM scheduler.action`,
+  )
+  const first = await costOf(serverPid, () => runToEnd(database))
+  print(`first count of all five together: ${speed(single, first)}; ${await describeSlices(database)}`)
   await database.query('VACUUM ANALYZE')
   const request: StatisticsRequest = { do: 'recalculate', from: firstDay, to: lastDay }
-  const again = await costOf(serverPid, () => runToEnd(database, request))
+  const again = await costOf(serverPid, () => runToEnd(database, { request }))
   print(`recalculation, nothing differs: ${speed(single, again)}; ${await describeSlices(database)}`)
   for (const { table } of rollups) {
     await database.query(
@@ -152,7 +166,7 @@ export async function measure(database: TestDatabase, serverPid: number): Promis
     await database.query(`DELETE FROM scheduler.${table} WHERE extract(doy FROM day)::int % 10 = 3`)
   }
   await database.query('VACUUM ANALYZE')
-  const repaired = await costOf(serverPid, () => runToEnd(database, request))
+  const repaired = await costOf(serverPid, () => runToEnd(database, { request }))
   print(
     `recalculation, more than half of the rows differ: ${speed(single, repaired)}; ${await describeSlices(database)}`,
   )

@@ -37,7 +37,7 @@ export const statisticsConfig = z.object({
     .int()
     .min(1000)
     .max(10_000_000)
-    .default(25_000)
+    .default(15_000)
     .describe('Killmails that one slice of days counts, by estimate. A slice is one transaction; a day is never cut.'),
   freezeAfter: period()
     .optional()

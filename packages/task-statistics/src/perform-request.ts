@@ -1,7 +1,16 @@
 /** Runs that a command asked for: recalculating a range of days, and installing or removing the triggers of mode exact. */
 import type { TaskResult } from '@battlescope/scheduler-core'
 import { addDays, daysBetween, formatRange, type Day, type DayRange } from './days.js'
-import { cut, describeDifferences, differenceFinding, sliceBorders, sliceRowsOf, type Cursor } from './plan.js'
+import {
+  countRows,
+  cut,
+  describeDifferences,
+  differenceFinding,
+  rowsByRollup,
+  sliceBorders,
+  sliceRowsOf,
+  type Cursor,
+} from './plan.js'
 import {
   insertDifferences,
   insertRecalculation,
@@ -36,24 +45,23 @@ async function recalculate(counter: Counter, range: DayRange, cursor: Cursor): P
   const begun = schema === undefined ? undefined : await selectRecalculation(context.db, schema, range.from, lastDay)
   const todo = { from: begun?.nextDay ?? range.from, to: range.to }
   const borders = sliceBorders(facts, sliceRowsOf(context.config, cursor))
-  const found: (Difference & { readonly rollup: string })[] = []
+  const found: Difference[] = []
   let id = begun?.id
   for (const slice of cut(todo, borders)) {
     if (context.budget.exhausted()) return ended(counter, range, id, found, slice.from)
     const done = daysBetween(range.from, slice.from)
     context.progress({ done, total: daysBetween(range.from, range.to), unit: 'days', current: formatRange(slice) })
     const expected = context.dryRun ? await findDifferences(counter, slice, wanted) : []
-    found.push(...expected.flatMap((each) => each.differences.map((one) => ({ rollup: each.rollup, ...one }))))
+    found.push(...expected)
     const differences = describeDifferences(expected)
     const reason = `recalculation of ${formatRange(range)}${differences === '' ? '' : `: ${differences} differ`}`
     await context.act(countAction(slice, reason), async (fenced) => {
       if (schema === undefined) return {}
       const differing = await countWithin(counter, fenced, slice, wanted)
       id ??= await insertRecalculation(fenced.db, schema, range.from, lastDay)
-      for (const each of differing) await insertDifferences(fenced.db, schema, id, each.rollup, each.differences)
+      await insertDifferences(fenced.db, schema, id, differing)
       await updateRecalculation(fenced.db, schema, id, slice.to, slice.to === range.to)
-      const rows = differing.flatMap((each) => each.differences)
-      return { rows: rows.reduce((sum, { added, changed, removed }) => sum + added + changed + removed, 0) }
+      return { rows: countRows(differing), details: rowsByRollup(differing) }
     })
   }
   return ended(counter, range, id, found, range.to)
@@ -64,7 +72,7 @@ async function ended(
   { context, schema }: Counter,
   range: DayRange,
   id: string | undefined,
-  compared: readonly (Difference & { readonly rollup: string })[],
+  compared: readonly Difference[],
   nextDay: Day,
 ): Promise<TaskResult> {
   const found =

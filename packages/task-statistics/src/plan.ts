@@ -3,7 +3,8 @@ import type { Finding } from '@battlescope/scheduler-core'
 import type { StatisticsConfig } from './config.js'
 import { addDays, dayOf, endOfDays, firstDay, formatRange, type Day, type DayRange } from './days.js'
 import type { SourceFacts, DayCount } from './queries.js'
-import type { Access, Counting, Difference } from './recount.js'
+import type { Access, Counting } from './fresh-rows.js'
+import type { Difference } from './recount.js'
 import { rollups, sourceNames, type Rollup, type RollupName, type SourceName } from './rollups.js'
 
 /** What one run leaves for the next. Instants and days are text. */
@@ -262,15 +263,14 @@ export function countingOf(
   facts: Pick<Facts, 'now' | 'sources' | 'density'>,
   config: Pick<StatisticsConfig, 'freezeAfter'>,
   schema: string,
-  rollup: Rollup,
   range: DayRange,
 ): Counting {
   const { sources, density, now } = facts
   const share = shareFrom(density, range.from) - shareFrom(density, range.to)
   return {
     schema,
-    killmailsCountable: killmailsCountable(rollup, sources),
-    battlesCountable: battlesCountable(sources),
+    killmails: rollups.filter((rollup) => killmailsCountable(rollup, sources)).map(({ name }) => name),
+    battles: battlesCountable(sources),
     killmailAccess: accessOf(sources.killmail_events, share),
     battleAccess: accessOf(sources.battles, share),
     freezeBefore: config.freezeAfter === undefined ? undefined : freezeBefore(now, config.freezeAfter),
@@ -298,13 +298,19 @@ export function differingRange(differences: readonly Difference[]): DayRange | u
   return first === undefined || last === undefined ? undefined : { from: first, to: addDays(last, 1) }
 }
 
-export function describeDifferences(
-  differences: readonly { readonly rollup: RollupName; readonly differences: readonly Difference[] }[],
-): string {
-  return differences
-    .filter((each) => each.differences.length > 0)
-    .map((each) => `${countRows(each.differences)} of ${each.rollup}`)
+/** `3 of alliance, 1 of system`: rows by rollup. */
+export function describeDifferences(differences: readonly Difference[]): string {
+  return Object.entries(rowsByRollup(differences))
+    .map(([rollup, rows]) => `${rows} of ${rollup}`)
     .join(', ')
+}
+
+export function rowsByRollup(differences: readonly Difference[]): Readonly<Record<string, number>> {
+  const differing = rollups.map(({ name }): readonly [string, number] => [
+    name,
+    countRows(differences.filter(({ rollup }) => rollup === name)),
+  ])
+  return Object.fromEntries(differing.filter(([, rows]) => rows > 0))
 }
 
 export function countRows(differences: readonly Difference[]): number {
@@ -364,11 +370,7 @@ function daysText(ms: number): string {
 }
 
 /** A recalculation's findings: what it has found so far. At most `most` days are listed. */
-export function differenceFinding(
-  differences: readonly (Difference & { readonly rollup: string })[],
-  range: DayRange,
-  most = 500,
-): readonly Finding[] {
+export function differenceFinding(differences: readonly Difference[], range: DayRange, most = 500): readonly Finding[] {
   if (differences.length === 0) return []
   const rows = countRows(differences)
   return [

@@ -188,7 +188,7 @@ export async function selectFoundDifferences(
   db: Db,
   schema: string,
   recalculation: string,
-): Promise<readonly (Difference & { readonly rollup: string })[]> {
+): Promise<readonly Difference[]> {
   const rows = await ownTables(db, schema)
     .selectFrom('statistics_difference')
     .select(['rollup', sql<string>`pg_catalog.to_char(day, 'YYYY-MM-DD')`.as('day'), 'added', 'changed', 'removed'])
@@ -197,7 +197,7 @@ export async function selectFoundDifferences(
     .orderBy('rollup')
     .execute()
   return rows.map((row) => ({
-    rollup: row.rollup,
+    rollup: row.rollup as RollupName,
     day: row.day,
     added: Number(row.added),
     changed: Number(row.changed),
@@ -263,14 +263,13 @@ export async function insertDifferences(
   db: Db,
   schema: string,
   recalculation: string,
-  rollup: RollupName,
   differences: readonly Difference[],
 ): Promise<void> {
   if (differences.length === 0) return
-  const columns = sql`day date, added bigint, changed bigint, removed bigint`
+  const columns = sql`rollup text, day date, added bigint, changed bigint, removed bigint`
   await sql`
     INSERT INTO ${sql.id(schema, 'statistics_difference')} (recalculation_id, rollup, day, added, changed, removed)
-    SELECT ${recalculation}::bigint, ${rollup}, d.* FROM pg_catalog.jsonb_to_recordset(${JSON.stringify(differences)}::jsonb) AS d (${columns})`.execute(
+    SELECT ${recalculation}::bigint, d.* FROM pg_catalog.jsonb_to_recordset(${JSON.stringify(differences)}::jsonb) AS d (${columns})`.execute(
     db,
   )
 }

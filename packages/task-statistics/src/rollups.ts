@@ -13,6 +13,9 @@ export const sourceNames = [
 ] as const
 export type SourceName = (typeof sourceNames)[number]
 
+/** Retention's, by what it deletes first of all. */
+export type Policy = 'killmails' | 'battles'
+
 export interface Rollup {
   readonly name: RollupName
   /** In the scheduler's schema. */
@@ -25,7 +28,7 @@ export interface Rollup {
    * Whose archive freezes them: that of killmails, or that of battles. Only security types are counted from what belongs to a battle alone,
    * because a killmail by itself has none.
    */
-  readonly killmailPolicy: 'killmails' | 'battles'
+  readonly killmailPolicy: Policy
 }
 
 export const rollups: readonly Rollup[] = [

@@ -8,27 +8,23 @@ import {
   countRows,
   describeDifferences,
   differingRange,
+  rowsByRollup,
   type Cursor,
   type Facts,
   type Slice,
 } from './plan.js'
 import { deleteNotes } from './queries.js'
-import { insertRows, replaceRows, selectDifferences, selectHasRows, type Difference } from './recount.js'
+import { selectDifferences, selectWithRows, writeRows, type Difference } from './recount.js'
 import type { requestSchema } from './request.js'
-import type { Rollup, RollupName } from './rollups.js'
+import type { Rollup } from './rollups.js'
 
 export type Request = z.output<typeof requestSchema>
 export type Context = TaskContext<StatisticsConfig, unknown, Cursor, Request>
 
 /** Milliseconds that one slice should take at most; one that took longer makes the next ones smaller. */
 const sliceLimitMs = 4000
-/** Milliseconds for one of its statements; a single day, which cannot be cut, may take until the hard stop. */
+/** Milliseconds for its one large statement; a single day, which cannot be cut, may take until the hard stop. */
 const statementLimitMs = 5000
-
-export interface RollupDifferences {
-  readonly rollup: RollupName
-  readonly differences: readonly Difference[]
-}
 
 /** What a run knows of the database while it counts. */
 export interface Counter {
@@ -74,14 +70,17 @@ export class SliceTooLarge extends Error {
 /** A slice that is as it should be is no action: a run with nothing new does nothing. */
 async function compareAndWrite(counter: Counter, slice: Slice): Promise<number> {
   const found = await findDifferences(counter, slice.range, slice.rollups)
-  const range = differingRange(found.flatMap(({ differences }) => differences))
+  const range = differingRange(found)
   let rows = 0
   if (range !== undefined) {
-    const differing = slice.rollups.filter(({ name }) =>
-      found.some(({ rollup, differences }) => rollup === name && differences.length > 0),
+    const differing = slice.rollups.filter(({ name }) => found.some(({ rollup }) => rollup === name))
+    rows = await writeRange(
+      counter,
+      range,
+      differing,
+      `${slice.reason}: ${describeDifferences(found)} differ`,
+      undefined,
     )
-    const reason = `${slice.reason}: ${describeDifferences(found)} differ`
-    rows = await writeRange(counter, range, differing, reason, undefined)
   }
   if (slice.cursorAfter !== undefined) await counter.context.checkpoint.save(slice.cursorAfter)
   return rows
@@ -92,15 +91,10 @@ export async function findDifferences(
   { context, facts, schema }: Counter,
   range: DayRange,
   rollups: readonly Rollup[],
-): Promise<readonly RollupDifferences[]> {
+): Promise<readonly Difference[]> {
   if (schema === undefined) return []
-  const found: RollupDifferences[] = []
   const db = context.reader(isDivisible(range) ? { statementTimeoutMs: statementLimitMs } : {})
-  for (const rollup of rollups) {
-    const counting = countingOf(facts, context.config, schema, rollup, range)
-    found.push({ rollup: rollup.name, differences: await selectDifferences(db, rollup, range, counting) })
-  }
-  return found
+  return selectDifferences(db, rollups, range, countingOf(facts, context.config, schema, range))
 }
 
 async function writeRange(
@@ -113,8 +107,7 @@ async function writeRange(
   const effect = await counter.context.act(countAction(range, reason), async (fenced) => {
     const found = await countWithin(counter, fenced, range, rollups)
     if (cursorAfter !== undefined) await fenced.saveCheckpoint(cursorAfter)
-    const rows = found.reduce((sum, { differences }) => sum + countRows(differences), 0)
-    return { rows, details: Object.fromEntries(found.map((each) => [each.rollup, countRows(each.differences)])) }
+    return { rows: countRows(found), details: rowsByRollup(found) }
   })
   return effect?.rows ?? 0
 }
@@ -130,30 +123,19 @@ export function countAction(range: DayRange, reason: string) {
 
 /**
  * Inside a transaction. Notes go first: READ COMMITTED gives every statement a snapshot of its own, so what is counted afterwards includes
- * all that the deleted notes told of.
+ * all that the deleted notes told of. Nobody else writes the rollups while we hold the fence, so days without rows stay without.
  */
 export async function countWithin(
   { context, facts, schema }: Counter,
   fenced: Fenced<unknown, Cursor>,
   range: DayRange,
   rollups: readonly Rollup[],
-): Promise<readonly RollupDifferences[]> {
+): Promise<readonly Difference[]> {
   if (schema === undefined) return []
   const { db } = fenced
   await deleteNotes(db, schema, facts.sources.battles.present, range)
-  const found: RollupDifferences[] = []
-  for (const rollup of rollups) {
-    const counting = countingOf(facts, context.config, schema, rollup, range)
-    found.push({ rollup: rollup.name, differences: await makeEqual(db, rollup, range, counting) })
-  }
-  return found
-}
-
-/** Nobody else writes the rollups while we hold the fence, so days without rows stay without until we insert. */
-async function makeEqual(...[db, rollup, range, counting]: Parameters<typeof replaceRows>) {
-  return (await selectHasRows(db, rollup, range, counting.schema))
-    ? replaceRows(db, rollup, range, counting)
-    : insertRows(db, rollup, range, counting)
+  const filled = await selectWithRows(db, rollups, range, schema)
+  return writeRows(db, rollups, range, countingOf(facts, context.config, schema, range), filled)
 }
 
 function isDivisible({ from, to }: DayRange): boolean {

@@ -14,7 +14,7 @@ import {
   type Facts,
 } from '../src/plan.js'
 import type { SourceFacts } from '../src/queries.js'
-import { rollupNames, rollups, sourceNames, type SourceName } from '../src/rollups.js'
+import { rollupNames, sourceNames, type SourceName } from '../src/rollups.js'
 
 const now = new Date('2026-11-23T10:00:00Z')
 const dayMs = 86_400_000
@@ -219,7 +219,7 @@ describe('slices', () => {
 
   it('are read system by system only where that is less than a scan', () => {
     const counting = (change: Partial<SourceFacts>, from: string) =>
-      countingOf(facts({ sources: allSources({ killmail_events: change }) }), defaults, 's', rollups[0]!, {
+      countingOf(facts({ sources: allSources({ killmail_events: change }) }), defaults, 's', {
         from,
         to: endOfDays,
       }).killmailAccess
@@ -231,7 +231,7 @@ describe('slices', () => {
   })
 
   it('are written from the first day that differs to the last', () => {
-    const on = (day: string) => ({ day, added: 1, changed: 0, removed: 0 })
+    const on = (day: string) => ({ rollup: 'system' as const, day, added: 1, changed: 0, removed: 0 })
     expect(differingRange([on('2026-01-03'), on('2026-01-02'), on('2026-01-05')])).toEqual({
       from: '2026-01-02',
       to: '2026-01-06',
@@ -241,7 +241,7 @@ describe('slices', () => {
 
   it('freeze by the calendar: the 31st of a shorter month is its last day', () => {
     const before = (at: string, months: number) =>
-      countingOf(facts({ now: new Date(at) }), { freezeAfter: { months, days: 0 } }, 's', rollups[0]!, {
+      countingOf(facts({ now: new Date(at) }), { freezeAfter: { months, days: 0 } }, 's', {
         from: firstDay,
         to: endOfDays,
       }).freezeBefore

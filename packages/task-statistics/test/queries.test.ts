@@ -4,8 +4,9 @@ import type { TestDatabase } from '@battlescope/scheduler-testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { endOfDays, firstDay } from '../src/days.js'
 import { deleteNotes, selectDensity, selectNotes, selectOldestCounted, selectSources } from '../src/queries.js'
-import { insertRows, replaceRows, selectDifferences, selectHasRows, type Counting } from '../src/recount.js'
-import { rollups } from '../src/rollups.js'
+import type { Counting } from '../src/fresh-rows.js'
+import { selectDifferences, selectWithRows, writeRows } from '../src/recount.js'
+import { rollupNames, rollups } from '../src/rollups.js'
 import type { Db } from '../src/tables.js'
 import { generateRows } from './generated-rows.js'
 import { createDatabase } from './support.js'
@@ -32,8 +33,8 @@ const write = <T>(work: (db: Db) => Promise<T>) =>
 
 const counting: Counting = {
   schema: 'scheduler',
-  killmailsCountable: true,
-  battlesCountable: true,
+  killmails: rollupNames,
+  battles: true,
   killmailAccess: 'plain',
   battleAccess: 'plain',
   freezeBefore: undefined,
@@ -97,48 +98,52 @@ describe('selectDensity', () => {
 describe('counting', () => {
   beforeEach(() => generateRows(database, 500))
 
-  it.each(rollups)('of $name is one statement, and the same system by system', async (rollup) => {
-    const plain = await selectDifferences(reader(), rollup, everything, counting)
+  it('is one statement, and the same system by system', async () => {
+    const plain = await selectDifferences(reader(), rollups, everything, counting)
     const bySystem = { ...counting, killmailAccess: 'by-system', battleAccess: 'by-system' } as const
     sent.length = 0
-    expect(await selectDifferences(reader(), rollup, everything, bySystem)).toEqual(plain)
-    const statements = sent.filter(({ text }) => text.includes('fresh'))
+    expect(await selectDifferences(reader(), rollups, everything, bySystem)).toEqual(plain)
+    const statements = sent.filter(({ text }) => text.includes('fresh_by_'))
     expect(statements).toHaveLength(1)
-    expect(statements[0]?.text).toContain('WITH RECURSIVE systems')
-    expect(plain.length).toBeGreaterThan(5)
+    expect(statements[0]?.text.match(/FROM "public"."killmail_events" t ORDER BY/g)).toHaveLength(1)
     expect(plain.every(({ added, changed, removed }) => added > 0 && changed === 0 && removed === 0)).toBe(true)
-    expect(await selectHasRows(reader(), rollup, everything, 'scheduler')).toBe(false)
-    expect(await write((db) => insertRows(db, rollup, everything, counting))).toEqual(plain)
-    expect(await selectDifferences(reader(), rollup, everything, bySystem)).toEqual([])
-    expect(await write((db) => replaceRows(db, rollup, everything, counting))).toEqual([])
+    expect(new Set(plain.map(({ rollup }) => rollup))).toEqual(new Set(rollupNames))
+    expect(await selectWithRows(reader(), rollups, everything, 'scheduler')).toEqual([])
+    expect(await write((db) => writeRows(db, rollups, everything, counting, []))).toEqual(plain)
+    expect(await selectWithRows(reader(), rollups, everything, 'scheduler')).toEqual(rollupNames)
+    expect(await selectDifferences(reader(), rollups, everything, bySystem)).toEqual([])
+    expect(await write((db) => writeRows(db, rollups, everything, counting, rollupNames))).toEqual([])
   })
 
-  it.each(rollups)('of $name in pieces gives what it gives at once', async (rollup) => {
-    const whole = await selectDifferences(reader(), rollup, everything, counting)
+  it.each(rollups)('of $name alone, and in pieces, gives what it gives at once', async (rollup) => {
+    const together = await selectDifferences(reader(), rollups, everything, counting)
+    const whole = together.filter((each) => each.rollup === rollup.name)
+    expect(await selectDifferences(reader(), [rollup], everything, counting)).toEqual(whole)
     const middle = whole[Math.floor(whole.length / 2)]?.day ?? ''
     const pieces = [
-      ...(await selectDifferences(reader(), rollup, { from: firstDay, to: middle }, counting)),
-      ...(await selectDifferences(reader(), rollup, { from: middle, to: endOfDays }, counting)),
+      ...(await selectDifferences(reader(), [rollup], { from: firstDay, to: middle }, counting)),
+      ...(await selectDifferences(reader(), [rollup], { from: middle, to: endOfDays }, counting)),
     ]
     expect(pieces).toEqual(whole)
   })
 
   it('says by day what was added, changed and removed, and writes only that', async () => {
-    const rollup = rollups[0]!
-    await write((db) => insertRows(db, rollup, everything, counting))
-    const [first, second] = await selectDifferencesAfter(`
+    const only = rollups.filter(({ name }) => name === 'system')
+    await write((db) => writeRows(db, only, everything, counting, []))
+    await database.query(`
       UPDATE scheduler.statistics_by_system SET battles = 99 WHERE day = (SELECT min(day) FROM scheduler.statistics_by_system);
-      INSERT INTO scheduler.statistics_by_system SELECT min(day) + 1, 1, 0, 1, 1, 1, 0 FROM scheduler.statistics_by_system`)
-    expect(first).toMatchObject({ added: 0, removed: 0 })
-    expect(first?.changed).toBeGreaterThan(0)
-    expect(second).toMatchObject({ added: 0, changed: 0, removed: 1 })
-    expect(await write((db) => replaceRows(db, rollup, everything, counting))).toEqual([first, second])
-    expect(await selectDifferences(reader(), rollup, everything, counting)).toEqual([])
-
-    async function selectDifferencesAfter(change: string) {
-      await database.query(change)
-      return selectDifferences(reader(), rollup, everything, counting)
-    }
+      INSERT INTO scheduler.statistics_by_system SELECT min(day) + 1, 1, 0, 1, 1, 1, 0 FROM scheduler.statistics_by_system;
+      DELETE FROM scheduler.statistics_by_system WHERE (day, system_id) IN (SELECT max(day), max(system_id) FROM scheduler.statistics_by_system
+        WHERE day = (SELECT max(day) FROM scheduler.statistics_by_system))`)
+    const found = await selectDifferences(reader(), only, everything, counting)
+    expect(found).toMatchObject([
+      { added: 0, removed: 0 },
+      { added: 0, changed: 0, removed: 1 },
+      { added: 1, changed: 0, removed: 0 },
+    ])
+    expect(found[0]?.changed).toBeGreaterThan(0)
+    expect(await write((db) => writeRows(db, only, everything, counting, ['system']))).toEqual(found)
+    expect(await selectDifferences(reader(), only, everything, counting)).toEqual([])
   })
 
   it('knows the oldest day that is kept', async () => {
