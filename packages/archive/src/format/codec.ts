@@ -1,6 +1,7 @@
 /** Compression by node's own zlib: GZIP everywhere, ZSTD where node has it (22.15 and later). */
 import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
+import { Lanes } from './lanes.js'
 
 export type Codec = 'GZIP' | 'ZSTD'
 
@@ -22,6 +23,8 @@ const gunzip = promisify<zlib.InputType, zlib.ZlibOptions, Buffer>(zlib.gunzip)
 interface ZstdOptions {
   readonly chunkSize: number
   readonly maxOutputLength?: number
+  /** With it the tables of a compression are no larger than what is compressed. */
+  readonly pledgedSrcSize?: number
   readonly params?: Readonly<Record<number, number>>
 }
 
@@ -34,15 +37,27 @@ const zstdCompressionLevelParameter = 100
 /** What new files are compressed with here. */
 export const defaultCodec: Codec = zstd.zstdCompress === undefined ? 'GZIP' : 'ZSTD'
 
-export async function compress(bytes: Uint8Array, codec: Codec): Promise<Uint8Array> {
-  // In one piece for what halves, and in a copy at the end, because what zlib gives holds on to the whole buffer.
-  const chunkSize = spareBytes + Math.ceil(bytes.length / 2)
-  return Uint8Array.from(await compressInto(bytes, codec, chunkSize))
+/**
+ * Compresses two pieces at a time: that is what two cores can do, and the state of a compression takes megabytes (ZSTD), which would add up
+ * over the columns of a relation.
+ */
+export class Compressor {
+  readonly #lanes = new Lanes(2)
+
+  constructor(readonly codec: Codec) {}
+
+  async compress(bytes: Uint8Array): Promise<Uint8Array> {
+    // In one piece for what halves, and in a copy at the end, because what zlib gives holds on to the whole buffer.
+    const chunkSize = spareBytes + Math.ceil(bytes.length / 2)
+    return this.#lanes.run(async () => Uint8Array.from(await compressInto(bytes, this.codec, chunkSize)))
+  }
 }
 
 async function compressInto(bytes: Uint8Array, codec: Codec, chunkSize: number): Promise<Uint8Array> {
-  if (codec === 'ZSTD')
-    return callZstd('zstdCompress', bytes, { chunkSize, params: { [zstdCompressionLevelParameter]: zstdLevel } })
+  if (codec === 'ZSTD') {
+    const params = { [zstdCompressionLevelParameter]: zstdLevel }
+    return callZstd('zstdCompress', bytes, { chunkSize, params, pledgedSrcSize: bytes.length })
+  }
   const options = { level: gzipLevel, memLevel: 9, chunkSize }
   return bytes.length < inlineBytes ? zlib.gzipSync(bytes, options) : gzip(bytes, options)
 }

@@ -3,7 +3,7 @@ import type { ColumnMetaData, Encoding, Statistics } from 'hyparquet'
 import { ByteWriter } from 'hyparquet-writer/src/bytewriter.js'
 import { writePageHeader } from 'hyparquet-writer/src/datapage.js'
 import { writeRleBitPackedHybrid } from 'hyparquet-writer/src/encoding.js'
-import { compress, isCompressible, type Codec } from './codec.js'
+import { isCompressible, type Compressor } from './codec.js'
 import type { ColumnBuffer } from './column-buffer.js'
 import { canBeDelta, encodeDelta, integerRange, type IntegerRange } from './delta.js'
 import { buildDictionary, type Dictionary } from './dictionary.js'
@@ -28,17 +28,21 @@ const smallDifference = 1.25
 const worthwhileShare = 0.95
 
 /** Reads `buffer` until the promise is settled. */
-export async function encodeChunk(buffer: ColumnBuffer, rowCount: number, codec: Codec): Promise<EncodedChunk> {
+export async function encodeChunk(
+  buffer: ColumnBuffer,
+  rowCount: number,
+  compressor: Compressor,
+): Promise<EncodedChunk> {
   const { column, levelCount, absentCount } = buffer
   const { type } = layouts[column.encoding]
   const range = rangeOf(buffer)
   const values = encodeValues(buffer, range)
   const { dictionary } = values
   const [data, dictionaryBytes] = await Promise.all([
-    compressIfWorthwhile(values.bytes, codec),
-    dictionary && compressIfWorthwhile(dictionary.bytes, codec),
+    compressIfWorthwhile(values.bytes, compressor),
+    dictionary && compressIfWorthwhile(dictionary.bytes, compressor),
   ])
-  const chunkCodec = data.compressed || dictionaryBytes?.compressed === true ? codec : 'UNCOMPRESSED'
+  const chunkCodec = data.compressed || dictionaryBytes?.compressed === true ? compressor.codec : 'UNCOMPRESSED'
   const pieces: Uint8Array[] = []
   let uncompressedBytes = 0
   let sizeBytes = 0
@@ -54,7 +58,7 @@ export async function encodeChunk(buffer: ColumnBuffer, rowCount: number, codec:
     const stored =
       chunkCodec === 'UNCOMPRESSED' || dictionaryBytes.compressed
         ? dictionaryBytes.bytes
-        : await compress(dictionary.bytes, codec)
+        : await compressor.compress(dictionary.bytes)
     add(
       header((writer) =>
         writePageHeader(writer, {
@@ -194,9 +198,9 @@ interface Compressed {
   readonly compressed: boolean
 }
 
-async function compressIfWorthwhile(bytes: Uint8Array, codec: Codec): Promise<Compressed> {
+async function compressIfWorthwhile(bytes: Uint8Array, compressor: Compressor): Promise<Compressed> {
   if (bytes.length > 0 && isCompressible(bytes)) {
-    const smaller = await compress(bytes, codec)
+    const smaller = await compressor.compress(bytes)
     if (smaller.length < bytes.length * worthwhileShare) return { bytes: smaller, compressed: true }
   }
   // A copy: the buffer is filled with the next row group while this waits for its file.

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { ByteWriter } from 'hyparquet-writer/src/bytewriter.js'
 import { writeMetadata } from 'hyparquet-writer/src/metadata.js'
 import type { RowGroup as RowGroupMetadata } from 'hyparquet'
-import { defaultCodec, type Codec } from './codec.js'
+import { Compressor, defaultCodec, type Codec } from './codec.js'
 import { ColumnChecksum } from './column-checksum.js'
 import { CopyDecoder } from './copy-decoder.js'
 import { GuardBuffer } from './guard-buffer.js'
@@ -59,7 +59,7 @@ class ObjectEncoder {
   rawBytes = 0
   rowCount = 0
   readonly #options: EncodeOptions
-  readonly #codec: Codec
+  readonly #compressor: Compressor
   readonly #keptBytes: number
   readonly #guards: readonly GuardBuffer[]
   #filling: RowGroup
@@ -74,7 +74,7 @@ class ObjectEncoder {
   constructor(options: EncodeOptions, rowGroupBytes: number) {
     const { columns, guardCount, codec = defaultCodec } = options
     this.#options = options
-    this.#codec = codec
+    this.#compressor = new Compressor(codec)
     this.#keptBytes = rowGroupBytes * 2
     this.#guards = Array.from({ length: guardCount }, () => new GuardBuffer())
     this.#filling = new RowGroup(columns)
@@ -100,7 +100,7 @@ class ObjectEncoder {
     const full = this.#filling
     for (const [index, { levels, levelCount, values }] of full.columns.entries())
       this.#checksums[index]?.update(levels.subarray(0, levelCount), values.used)
-    const encoding = full.encode(this.#codec)
+    const encoding = full.encode(this.#compressor)
     // Whoever leaves the generator early leaves this promise, too.
     encoding.catch(() => undefined)
     await this.#settle()

@@ -1,6 +1,6 @@
 /** The row group that is being filled. There are two of them, so that one is compressed while the other is filled. */
 import type { RowGroup as RowGroupMetadata } from 'hyparquet'
-import type { Codec } from './codec.js'
+import type { Compressor } from './codec.js'
 import { ColumnBuffer } from './column-buffer.js'
 import { encodeChunk, type EncodedChunk } from './column-chunk.js'
 import type { CopyDecoder } from './copy-decoder.js'
@@ -26,9 +26,9 @@ export class RowGroup {
     this.rawBytes += rowBytes
   }
 
-  async encode(codec: Codec): Promise<EncodedRowGroup> {
+  async encode(compressor: Compressor): Promise<EncodedRowGroup> {
     const { rowCount } = this
-    const chunks = await Promise.all(this.columns.map((column) => encodeChunk(column, rowCount, codec)))
+    const chunks = await Promise.all(this.columns.map((column) => encodeChunk(column, rowCount, compressor)))
     return { rowCount, chunks }
   }
 

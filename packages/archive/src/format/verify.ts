@@ -4,8 +4,11 @@ import { ColumnChecksum } from './column-checksum.js'
 import { ArchiveMismatch } from './format-error.js'
 import { namedChecksums } from './object-metadata.js'
 import type { ColumnValues } from './column-values.js'
-import { assertSame, openObject, type OpenedObject } from './object-reader.js'
+import { assertSame, openObject, type OpenedObject, type OpenedRowGroup } from './object-reader.js'
 import type { ArchivedColumn, ExpectedObject } from './types.js'
+
+/** Columns that are decompressed while one is looked at. */
+const readAhead = 2
 
 /**
  * Decodes every value of an object and compares what comes out.
@@ -30,8 +33,7 @@ export async function verifyObject(bytes: Uint8Array, expected?: ExpectedObject)
   }
 
   const sums = columns.map(() => new ColumnChecksum())
-  for await (const group of readGroups(object))
-    for (const [index, { levels, values }] of group.entries()) sums[index]?.update(levels, values)
+  for await (const { index, levels, values } of readColumns(object)) sums[index]?.update(levels, values)
   const checksums = namedChecksums(
     columns,
     sums.map(({ text }) => text),
@@ -51,21 +53,27 @@ export async function verifyObject(bytes: Uint8Array, expected?: ExpectedObject)
   return { rowCount, sizeBytes: bytes.length, sha256, columns, checksums }
 }
 
-/** A row group's columns all at once, and the next one while this one is looked at: decompressing goes on beside this thread. */
-async function* readGroups({ columns, rowGroups }: OpenedObject): AsyncGenerator<readonly ColumnValues[]> {
-  const read = async (index: number): Promise<readonly ColumnValues[] | undefined> => {
-    const group = rowGroups[index]
-    return group && Promise.all(columns.map((_, column) => group.readColumn(column)))
+/** Each column of each row group in order, the next ones decompressed meanwhile beside this thread. */
+async function* readColumns({
+  columns,
+  rowGroups,
+}: OpenedObject): AsyncGenerator<ColumnValues & { readonly index: number }> {
+  const begun: Promise<ColumnValues & { readonly index: number }>[] = []
+  const read = async (group: OpenedRowGroup, index: number): Promise<ColumnValues & { readonly index: number }> => ({
+    ...(await group.readColumn(index)),
+    index,
+  })
+  for (const group of rowGroups) {
+    for (let index = 0; index < columns.length; index++) {
+      const reading = read(group, index)
+      // It may fail before anybody waits for it.
+      reading.catch(() => undefined)
+      begun.push(reading)
+      const oldest = begun.length > readAhead ? begun.shift() : undefined
+      if (oldest !== undefined) yield await oldest
+    }
   }
-  let next = read(0)
-  for (let index = 1; ; index++) {
-    const group = await next
-    if (group === undefined) return
-    next = read(index)
-    // It may fail before anybody waits for it.
-    next.catch(() => undefined)
-    yield group
-  }
+  for (const reading of begun) yield await reading
 }
 
 /** The order of keys, and what a planned column has beside, do not count. */
