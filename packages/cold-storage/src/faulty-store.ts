@@ -1,6 +1,14 @@
 import { StoreError, type ReadOptions, type Store, type StoredObject, type WriteOptions } from './store.js'
 
-export const storeMethods = ['head', 'get', 'list', 'put', 'delete', 'abortUnfinishedUploads'] as const
+export const storeMethods = [
+  'head',
+  'get',
+  'list',
+  'put',
+  'delete',
+  'countUnfinishedUploads',
+  'abortUnfinishedUploads',
+] as const
 export type StoreMethod = (typeof storeMethods)[number]
 
 /**
@@ -116,6 +124,12 @@ class Faulty implements FaultyStore {
 
   delete(name: string, options?: ReadOptions): Promise<void> {
     return this.#answer('delete', name, () => this.#store.delete(name, options))
+  }
+
+  countUnfinishedUploads(prefix: string, startedBefore: Date, options?: ReadOptions): Promise<number> {
+    return this.#answer('countUnfinishedUploads', prefix, () =>
+      this.#store.countUnfinishedUploads(prefix, startedBefore, options),
+    )
   }
 
   abortUnfinishedUploads(prefix: string, startedBefore: Date, options?: ReadOptions): Promise<number> {

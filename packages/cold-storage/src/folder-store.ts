@@ -160,11 +160,24 @@ class FolderStore implements OpenStore {
     await syncFolder(dirname(path))
   }
 
+  async countUnfinishedUploads(prefix: string, startedBefore: Date, { signal }: ReadOptions = {}): Promise<number> {
+    checkPrefix(prefix)
+    let count = 0
+    for await (const _ of this.#unfinished(prefix, startedBefore, signal)) count++
+    return count
+  }
+
   async abortUnfinishedUploads(prefix: string, startedBefore: Date, { signal }: ReadOptions = {}): Promise<number> {
     checkPrefix(prefix)
     signal?.throwIfAborted()
     await removeDeadWaiters(join(this.#root, locks), startedBefore)
     let aborted = 0
+    for await (const path of this.#unfinished(prefix, startedBefore, signal)) if (await removeIfThere(path)) aborted++
+    return aborted
+  }
+
+  async *#unfinished(prefix: string, startedBefore: Date, signal: AbortSignal | undefined): AsyncIterable<string> {
+    signal?.throwIfAborted()
     for (const entry of await entriesOf(join(this.#root, uploads))) {
       signal?.throwIfAborted()
       const target = entry.name.slice(entry.name.indexOf('~') + 1).replaceAll('~', '/')
@@ -172,10 +185,8 @@ class FolderStore implements OpenStore {
       if (!target.startsWith(prefix) && !(entry.name.length === fileNameBytes && prefix.startsWith(target))) continue
       const path = join(this.#root, uploads, entry.name)
       const stats = await lstat(path).catch(() => undefined)
-      if (stats === undefined || beginOf(stats) >= startedBefore.getTime()) continue
-      if (await removeIfThere(path)) aborted++
+      if (stats !== undefined && beginOf(stats) < startedBefore.getTime()) yield path
     }
-    return aborted
   }
 
   async close(): Promise<void> {}

@@ -8,5 +8,7 @@ export function readOnly(store: Store): StoreReader {
     head: (name, options) => store.head(name, options),
     get: (name, options) => store.get(name, options),
     list: (prefix, options) => store.list(prefix, options),
+    countUnfinishedUploads: (prefix, startedBefore, options) =>
+      store.countUnfinishedUploads(prefix, startedBefore, options),
   })
 }

@@ -51,10 +51,7 @@ export async function abortUploads(
   signal: AbortSignal | undefined,
 ): Promise<number> {
   let aborted = 0
-  for await (const { Key, UploadId, Initiated } of listUploads(bucket, bucket.prefix + prefix, signal)) {
-    // An upload without a time may be one that is going on.
-    if (Key === undefined || UploadId === undefined || Initiated === undefined || Initiated >= startedBefore) continue
-    if (!Key.startsWith(bucket.prefix + prefix)) continue
+  for await (const { Key, UploadId } of unfinishedUploads(bucket, prefix, startedBefore, signal)) {
     aborted += await bucket.run(`abort an upload of ${Key}`, signal, async (client, options) => {
       try {
         await client.send(new AbortMultipartUploadCommand({ Bucket: bucket.name, Key, UploadId }), options)
@@ -67,6 +64,30 @@ export async function abortUploads(
     })
   }
   return aborted
+}
+
+export async function countUploads(
+  bucket: S3Bucket,
+  prefix: string,
+  startedBefore: Date,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  let count = 0
+  for await (const _ of unfinishedUploads(bucket, prefix, startedBefore, signal)) count++
+  return count
+}
+
+async function* unfinishedUploads(
+  bucket: S3Bucket,
+  prefix: string,
+  startedBefore: Date,
+  signal: AbortSignal | undefined,
+): AsyncIterable<{ readonly Key: string; readonly UploadId: string }> {
+  for await (const { Key, UploadId, Initiated } of listUploads(bucket, bucket.prefix + prefix, signal)) {
+    // An upload without a time may be one that is going on.
+    if (Key === undefined || UploadId === undefined || Initiated === undefined || Initiated >= startedBefore) continue
+    if (Key.startsWith(bucket.prefix + prefix)) yield { Key, UploadId }
+  }
 }
 
 async function* listUploads(

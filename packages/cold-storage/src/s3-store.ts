@@ -11,7 +11,7 @@ import { S3Bucket } from './s3-bucket.js'
 import { makeClient } from './s3-client.js'
 import { ConditionsProof } from './s3-conditions.js'
 import { factsOf, notS3 } from './s3-errors.js'
-import { abortUploads, listObjects } from './s3-listing.js'
+import { abortUploads, countUploads, listObjects } from './s3-listing.js'
 import { Upload } from './s3-upload.js'
 import {
   StoreError,
@@ -107,6 +107,11 @@ class S3Store implements OpenStore {
         if (factsOf(error).name !== 'NoSuchKey') throw error
       }
     })
+  }
+
+  async countUnfinishedUploads(prefix: string, startedBefore: Date, { signal }: ReadOptions = {}): Promise<number> {
+    checkPrefix(prefix)
+    return countUploads(this.#bucket, prefix, startedBefore, signal)
   }
 
   async abortUnfinishedUploads(prefix: string, startedBefore: Date, { signal }: ReadOptions = {}): Promise<number> {

@@ -41,6 +41,8 @@ export interface StoreReader {
   get(name: string, options?: ReadOptions & { readonly range?: ByteRange }): AsyncIterable<Uint8Array>
   /** Everything whose name begins with `prefix`, in the order of names. @throws StoreError */
   list(prefix: string, options?: ReadOptions): AsyncIterable<StoredObject>
+  /** Uploads under `prefix` that were begun before `startedBefore` and never finished: what `abortUnfinishedUploads` would end. @throws StoreError */
+  countUnfinishedUploads(prefix: string, startedBefore: Date, options?: ReadOptions): Promise<number>
 }
 
 /** Both ends inclusive, from 0. */

@@ -409,7 +409,9 @@ describe('unfinished uploads', () => {
     began('some/prefix/data/new', new Date('2026-03-01T00:00:00Z'))
     began('some/prefix/other', old)
     began('elsewhere', old)
+    expect(await store.countUnfinishedUploads('data/', new Date('2026-02-01T00:00:00Z'))).toBe(5)
     expect(await store.abortUnfinishedUploads('data/', new Date('2026-02-01T00:00:00Z'))).toBe(5)
+    expect(await store.countUnfinishedUploads('data/', new Date('2026-02-01T00:00:00Z'))).toBe(0)
     expect([...server.uploads.values()].map(({ key }) => key)).toEqual([
       'some/prefix/data/new',
       'some/prefix/other',

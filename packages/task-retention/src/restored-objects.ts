@@ -124,15 +124,18 @@ export async function removeLeftovers(slice: Slice, batches: readonly BatchWithO
   )
   const folders = new Set([...restored].map((name) => name.slice(0, name.lastIndexOf('/') + 1)))
   const store = await context.client('store')
-  const { signal } = context
+  const { signal, clock } = context
+  const now = clock.now()
   const left: string[] = []
   for (const folder of folders) {
     for await (const { name } of store.list(folder, { signal })) if (restored.has(name)) left.push(name)
   }
-  if (left.length === 0) return
-  const reason = `${left.length} objects whose rows an earlier run restored`
+  const uploads = await store.countUnfinishedUploads(restoredPrefix, now, { signal })
+  if (left.length + uploads === 0) return
+  const reason = `${left.length} objects whose rows an earlier run restored, and ${uploads} uploads that it never finished`
   await context.act({ kind: 'remove-objects', target: store.location, via: 'store', reason }, async (writable) => {
     await removeAll(writable, left, signal)
+    if (uploads > 0) await writable.abortUnfinishedUploads(restoredPrefix, now, { signal })
     return { rows: left.length }
   })
 }

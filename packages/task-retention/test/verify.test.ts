@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import {
   catalogIn,
   verifyArchive,
@@ -183,6 +185,22 @@ describe('verifying an archive', () => {
         `UPDATE scheduler.archive_object SET name = '${name}', restored_at = NULL WHERE name = '${restored}'`,
       )
       await world.database.query(`UPDATE scheduler.archive_batch SET stored_state = 'deleted' WHERE id = '${id}'`)
+    }
+  })
+
+  it('finds uploads that nobody finished', async () => {
+    const uploads = join(world.folder, '.uploads')
+    mkdirSync(uploads, { recursive: true })
+    const upload = join(uploads, `${randomUUID()}~data~public.battles~month=2020-01~x.parquet`)
+    writeFileSync(upload, 'half')
+    try {
+      expect(await verify({ depth: 'quick' })).toEqual([['upload-unfinished', 'data/']])
+      // One that is younger than a day may still be written.
+      const db = catalogIn(connections.reader({ statementTimeoutMs: 10_000 }), 'scheduler')
+      const [now] = await world.database.query<{ now: Date }>('SELECT now()')
+      expect(await verify({ depth: 'quick', catalog: { db, now: now?.now ?? new Date(0) } })).toEqual([])
+    } finally {
+      rmSync(upload)
     }
   })
 })

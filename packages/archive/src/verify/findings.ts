@@ -12,6 +12,7 @@
  * - `object-stray`: it belongs to no batch whose rows left the database, so nobody's rows are in it alone.
  * - `object-left`: its rows were restored, and it is still among those that were not.
  * - `batch-unfinished`: somebody began it more than a day ago; the next run of retention discards it.
+ * - `upload-unfinished`: the same of uploads to the store, which cost space and are no objects.
  */
 export type ArchiveFindingKind =
   | 'manifest-missing'
@@ -26,12 +27,13 @@ export type ArchiveFindingKind =
   | 'object-stray'
   | 'object-left'
   | 'batch-unfinished'
+  | 'upload-unfinished'
 
 export interface ArchiveFinding {
   readonly kind: ArchiveFindingKind
   /** `error`: rows may be lost. `warning`: nothing is lost, and something should not be so. */
   readonly severity: 'error' | 'warning'
-  /** Of the object or manifest in the store; of an unfinished batch its id. */
+  /** Of the object or manifest in the store; of an unfinished batch its id, of unfinished uploads their prefix. */
   readonly name: string
   /** One line. */
   readonly summary: string
@@ -42,6 +44,7 @@ const lossless: ReadonlySet<ArchiveFindingKind> = new Set([
   'object-stray',
   'object-left',
   'batch-unfinished',
+  'upload-unfinished',
 ])
 
 export function finding(kind: ArchiveFindingKind, name: string, summary: string): ArchiveFinding {

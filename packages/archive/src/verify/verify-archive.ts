@@ -56,6 +56,7 @@ export async function verifyArchive(options: VerifyOptions): Promise<VerifyCount
     for (const month of await selectMonths(catalog)) if (isWanted(options, month)) months.add(month)
   for (const month of [...months].sort(byMonth)) await verification.month(month, manifests.get(month) ?? [])
   await verification.strays()
+  await verification.uploads()
   return verification.counts
 }
 
@@ -203,6 +204,25 @@ class Verification {
         }
         // And this one may have been removed meanwhile.
         if ((await store.head(name, signal === undefined ? {} : { signal })) !== undefined) report(found)
+      }
+    }
+  }
+
+  /** Those that somebody may still be working on are left out, which takes a time to go by. */
+  async uploads(): Promise<void> {
+    const { store, signal, report } = this.options
+    if (this.#catalog === undefined) return
+    const before = new Date(this.#unfinishedBefore)
+    for (const prefix of [dataPrefix, restoredPrefix, manifestPrefix]) {
+      try {
+        const count = await store.countUnfinishedUploads(prefix, before, signal === undefined ? {} : { signal })
+        if (count === 0) continue
+        const summary = `${count} uploads were begun more than a day ago and never finished`
+        report(finding('upload-unfinished', prefix, `${summary}; a lifecycle rule of the bucket can end them`))
+      } catch (error) {
+        signal?.throwIfAborted()
+        // Who may read objects may not always ask for this.
+        report(finding('upload-unfinished', prefix, `unfinished uploads cannot be told: ${(error as Error).message}`))
       }
     }
   }
