@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { battlescopeDdl } from '@battlescope/database/battlescope-ddl'
 import { createTestDatabase, type TestDatabase } from '@battlescope/postgres-testing'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { battlescope } from './support.js'
 
 let database: TestDatabase
@@ -29,7 +29,7 @@ const seed = `
   SELECT battle_id, killmail_id, '', occurred_at, '{1,2}' FROM killmail_events WHERE battle_id IS NOT NULL;
   ANALYZE`
 
-beforeEach(async () => {
+async function archiveAll(): Promise<void> {
   database = await createTestDatabase({ template: { name: 'battlescope', build: battlescopeDdl } })
   await database.query(seed)
   folder = mkdtempSync(join(tmpdir(), 'archive-command-'))
@@ -38,12 +38,12 @@ beforeEach(async () => {
     SCHEDULER_TASKS: 'retention',
   })
   expect(ran.exitCode, ran.stdout + ran.stderr).toBe(0)
-})
+}
 
-afterEach(async () => {
+async function removeAll(): Promise<void> {
   await database.drop()
   rmSync(folder, { recursive: true, force: true })
-})
+}
 
 /** Retention is not among the tasks: commands do not need it to be. */
 const environment = () => ({ DATABASE_URL: database.url, SCHEDULER_COLD_STORAGE_URL: pathToFileURL(folder).href })
@@ -88,6 +88,9 @@ const all = [
 ]
 
 describe('archive list', () => {
+  beforeEach(archiveAll)
+  afterEach(removeAll)
+
   it('shows what is archived by relation and month, the same with the catalog and without', async () => {
     const known = await json<Listed>(0, 'list')
     expect(known.source).toBe('catalog')
@@ -110,6 +113,9 @@ describe('archive list', () => {
 })
 
 describe('archive verify', () => {
+  beforeEach(archiveAll)
+  afterEach(removeAll)
+
   it('is content where all is well, and ends with 80 where something is not', async () => {
     for (const depth of ['--quick', '--deep']) {
       const { stdout, exitCode } = await archive('verify', depth)
@@ -139,6 +145,9 @@ describe('archive verify', () => {
 })
 
 describe('archive restore', () => {
+  beforeEach(archiveAll)
+  afterEach(removeAll)
+
   it('brings back the months that were asked for, and holds them', async () => {
     const dry = await archive('restore', '--from', '2020-03', '--to', '2020-03', '--dry-run')
     expect(dry.exitCode, dry.stderr).toBe(0)
@@ -204,6 +213,11 @@ describe('archive restore', () => {
     expect((await archive(...second)).exitCode).toBe(0)
     expect(await count('killmail_enrichments')).toBe(6)
   })
+})
+
+describe('a wrong command line', () => {
+  beforeAll(archiveAll)
+  afterAll(removeAll)
 
   it.each([
     [['restore', '--from', '2020-03'], /Missing required argument: to/],
@@ -229,6 +243,9 @@ describe('archive restore', () => {
 })
 
 describe('archive adopt', () => {
+  beforeEach(archiveAll)
+  afterEach(removeAll)
+
   it('shows both sides, and takes the prefix over with --yes', async () => {
     expect((await archive('adopt')).stdout).toContain('the prefix is this database’s')
     await database.query('DROP SCHEMA scheduler CASCADE')

@@ -55,7 +55,7 @@ export async function performAdopt(slice: Slice): Promise<TaskResult> {
   } catch (error) {
     if (!isStoreProblem(error)) throw error
     reportStoreProblem(slice, error)
-    return { outcome: 'succeeded', findings: slice.findings }
+    return { outcome: 'partial', findings: slice.findings }
   }
 }
 

@@ -125,7 +125,7 @@ export function orderBatches(
   return [...batches].sort(
     (a, b) =>
       rankOf(a) - rankOf(b) ||
-      a.month.padStart(7, '0').localeCompare(b.month.padStart(7, '0')) ||
+      beginOfMonth(a.month).getTime() - beginOfMonth(b.month).getTime() ||
       (a.firstAt?.getTime() ?? 0) - (b.firstAt?.getTime() ?? 0),
   )
 }

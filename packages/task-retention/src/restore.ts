@@ -69,9 +69,9 @@ export async function performRestore(slice: Slice, request: RestoreRequest): Pro
   } catch (error) {
     if (!isStoreProblem(error)) throw error
     reportStoreProblem(slice, error)
-    return { outcome: 'succeeded', findings: slice.findings }
+    return { outcome: 'partial', remaining: restore.countLeft(left), findings: slice.findings }
   }
-  const remaining = left.reduce((sum, { id, objects }) => sum + (restore.isDone(id) ? 0 : objects.length), 0)
+  const remaining = restore.countLeft(left)
   const { findings } = slice
   return remaining > 0 && !context.dryRun
     ? { outcome: 'partial', remaining, findings }
@@ -131,6 +131,8 @@ class Restore {
   /** Batches that were begun in this run: restored, refused, or waiting for one that they need. */
   readonly #begun = new Set<string>()
   readonly #done = new Set<string>()
+  /** Names of objects whose rows this run brought back. */
+  readonly #restored = new Set<string>()
 
   constructor(
     private readonly slice: Slice,
@@ -139,8 +141,12 @@ class Restore {
     private readonly owner: RecordedOwner,
   ) {}
 
-  isDone(batchId: string): boolean {
-    return this.#done.has(batchId)
+  /** Objects that are left for the next run. What was refused is not: it would be refused again. */
+  countLeft(batches: readonly BatchWithObjects[]): number {
+    return batches
+      .filter(({ id }) => !this.#done.has(id))
+      .flatMap(({ objects }) => objects)
+      .filter(({ name, restoredAt }) => restoredAt === undefined && !this.#restored.has(name)).length
   }
 
   /** Before the first row goes in, in a transaction of its own: retention must never see the rows without it. */
@@ -215,6 +221,7 @@ class Restore {
       await copyToRestored(slice, object, bytes)
       await this.#insert(batch, each, bytes)
       moved.push(object.name)
+      this.#restored.add(object.name)
     }
     return true
   }

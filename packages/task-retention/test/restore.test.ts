@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Store } from '@battlescope/cold-storage'
 import { faultyStore, type Failure, type FaultyStore, type StoreMethod } from '@battlescope/cold-storage/testing'
+import type { DatabaseConnections } from '@battlescope/database'
 import { leakCheck } from '@battlescope/scheduler-testing'
 import { afterEach, describe, expect, it } from 'vitest'
 import { findLosses, rememberRows } from './conservation.js'
@@ -178,7 +179,7 @@ describe('restore', () => {
       /\d+ missing/,
     ],
     ['a new unique key', 'CREATE UNIQUE INDEX once ON killmail_enrichments (status)', /duplicate key/],
-  ])('refuses %s, changes nothing of it, and goes on when it is mended', async (_, alter, why) => {
+  ])('refuses %s, and changes nothing of it', async (_, alter, why) => {
     world = await archived(200)
     await world.database.query('TRUNCATE killmail_enrichments')
     await world.database.query(alter)
@@ -264,6 +265,39 @@ describe('restore', () => {
       // Never both: what the catalog calls archived is not live, whatever the store did.
       expect(await countTwice()).toBe(0)
       if (store === undefined || store.unused().length > 0) break
+    }
+    expect((await restore({ id })).task.run?.findings).toEqual([])
+    expect(await world.count('killmail_events')).toBe(100)
+    expect(await findLosses(world)).toEqual([])
+  })
+
+  it.each(['before', 'after'] as const)('goes on after it ended %s any of its transactions', async (side) => {
+    world = await archived(100)
+    const id = randomUUID()
+    for (let nth = 1; ; nth++) {
+      let count = 0
+      const around = (connections: DatabaseConnections) =>
+        new Proxy(connections, {
+          get(real, property) {
+            const value = Reflect.get(real, property) as unknown
+            if (typeof value !== 'function') return value
+            if (property !== 'transaction') return value.bind(real) as unknown
+            return async (...args: Parameters<DatabaseConnections['transaction']>) => {
+              count++
+              if (count === nth && side === 'before') throw new Error('killed')
+              const result = await real.transaction(...args)
+              if (count === nth) throw new Error('killed')
+              return result
+            }
+          },
+        })
+      await restore({ id }, { around }).catch(() => undefined)
+      expect(await countTwice()).toBe(0)
+      if (count < nth) break
+      // As if the claim had expired.
+      await world.database.query(
+        'UPDATE scheduler.task SET ticket = NULL, revision = revision + 1; DELETE FROM scheduler.claim',
+      )
     }
     expect((await restore({ id })).task.run?.findings).toEqual([])
     expect(await world.count('killmail_events')).toBe(100)

@@ -85,7 +85,8 @@ export async function askTask(
     const ran = report.tasks.find(({ name }) => name === task.name)
     if (ran === undefined) throw new Error(`the run knows nothing of task '${task.name}'`)
     const now = remainingOf(report)
-    idle = before !== undefined && now !== undefined && now >= before ? idle + 1 : 0
+    // A run that cannot say how much is left may have done nothing.
+    idle = now === undefined || (before !== undefined && now >= before) ? idle + 1 : 0
     if (ran.run?.outcome === 'partial' && report.exitCode === 0 && idle < mostIdleRuns) continue
     logging.end()
     if (ran.code === 'paused') {
@@ -103,7 +104,10 @@ function remainingOf(report: RunReport | undefined): number | undefined {
 
 function findingsOf(reports: readonly RunReport[]): readonly Finding[] {
   const all = reports.flatMap(({ tasks }) => tasks.flatMap(({ run }) => run?.findings ?? []))
-  return [...new Map(all.map((finding) => [finding.key, finding])).values()]
+  const last = reports.at(-1)?.tasks.flatMap(({ run }) => run?.findings ?? []) ?? []
+  // A store that failed is one that the next run got along with, or reports again.
+  const lasting = all.filter(({ key }) => key !== 'store-failed' || last.some((finding) => finding.key === key))
+  return [...new Map(lasting.map((finding) => [finding.key, finding])).values()]
 }
 
 function countsOf(reports: readonly RunReport[]): Asked['counts'] {
