@@ -47,7 +47,7 @@ export async function walkServer(options: WalkOptions, from: Walk): Promise<Walk
       continue
     }
     const isBorder = walk.complete || budget.exhausted()
-    if (isBorder || collected.size >= config.keyBatchSize) {
+    if (isBorder || collected.size >= Math.min(config.keyBatchSize, config.commandsPerSecond)) {
       await flush(options, collected, '')
       await save(walk)
     }

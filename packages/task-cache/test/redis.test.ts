@@ -393,17 +393,37 @@ describe(`Redis${missing}`, { skip: missing !== '' }, () => {
     expect(ran.task.run?.reason).toContain("user 'keeper' may not run PEXPIRE: the right +pexpire is missing")
   })
 
-  it('needs no more rights than its README says', async () => {
-    const rights = '+info +scan +pttl +memory|usage +get +exists +pexpire +unlink +watch +unwatch +multi +exec'.split(
-      ' ',
-    )
+  it.each([[[]], [['+eval_ro']]])(
+    'needs no more rights than its README says, with and without EVAL_RO (%j)',
+    async (more) => {
+      const rights = '+info +scan +pttl +memory|usage +mget +exists +pexpire +unlink +watch +unwatch +multi +exec'
+      await client.call(
+        'ACL',
+        'SETUSER',
+        'least',
+        'on',
+        '>pw',
+        '~battlescope:*',
+        '-@all',
+        ...rights.split(' '),
+        ...more,
+      )
+      await set('battlescope:authz:a', 'x')
+      await set('battlescope:session:past', '{"expiresAt":1}')
+      await set('battlescope:account-session:a', 'gone')
+      const ran = await run({ urls: { sessionUrl: server.urlOf({ user: 'least', password: 'pw' }) } })
+      expect(ran.task.run?.outcome).toBe('succeeded')
+      expect(await client.call('KEYS', '*')).toEqual(['battlescope:authz:a'])
+    },
+  )
+
+  it.each(['+memory|usage', '+pttl'])('names a right that is missing inside of the script, too: %s', async (right) => {
+    const rights = ['+info', '+scan', '+pttl', '+memory|usage', '+eval_ro'].filter((one) => one !== right)
     await client.call('ACL', 'SETUSER', 'least', 'on', '>pw', '~battlescope:*', '-@all', ...rights)
     await set('battlescope:authz:a', 'x')
-    await set('battlescope:session:past', '{"expiresAt":1}')
-    await set('battlescope:account-session:a', 'gone')
     const ran = await run({ urls: { sessionUrl: server.urlOf({ user: 'least', password: 'pw' }) } })
-    expect(ran.task.run?.outcome).toBe('succeeded')
-    expect(await client.call('KEYS', '*')).toEqual(['battlescope:authz:a'])
+    expect(ran.task.run).toMatchObject({ outcome: 'failed', errorCode: 'redis-permission' })
+    expect(ran.task.run?.reason).toContain(`the right ${right} is missing`)
   })
 
   it('works over TLS', async (context) => {
