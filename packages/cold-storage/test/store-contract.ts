@@ -427,7 +427,14 @@ export function describeStoreContract(name: string, open: () => Promise<StoreUnd
     it('has a view that cannot write', async () => {
       await put('name', 'value')
       const view = readOnly(store)
-      expect(Object.keys(view).sort()).toEqual(['conditionalWrites', 'get', 'head', 'list', 'location'])
+      expect(Object.keys(view).sort()).toEqual([
+        'conditionalWrites',
+        'countUnfinishedUploads',
+        'get',
+        'head',
+        'list',
+        'location',
+      ])
       expect(Object.getPrototypeOf(view)).toBe(Object.prototype)
       expect((await read(view, 'name')).toString()).toBe('value')
       expect(await view.head('name')).toMatchObject({ sizeBytes: 5 })
