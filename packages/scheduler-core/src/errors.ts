@@ -29,7 +29,11 @@ export const exitCodes = {
     meaning: 'a task asked for by name is claimed by another process',
   },
   configuration: { code: 78, name: 'configuration', meaning: 'configuration, grants or versions need a human' },
-  findings: { code: 80, name: 'findings', meaning: 'a finding at or above --fail-on' },
+  findings: {
+    code: 80,
+    name: 'findings',
+    meaning: 'a finding at or above --fail-on; of `archive` commands any finding',
+  },
   interrupted: { code: 130, name: 'interrupted', meaning: 'stopped by SIGINT' },
   terminated: { code: 143, name: 'terminated', meaning: 'stopped by SIGTERM' },
 } as const satisfies Record<string, ExitCode>
