@@ -127,7 +127,8 @@ function groupStays(expiry: Expiry, alias: string, cheap: boolean): Condition[] 
 export function willBeDeletable(expiry: Expiry, alias: string): Condition {
   const { policy, policies, horizons } = expiry
   const horizon = horizonFor(horizons, policy)
-  const staying = policy.members.map((member) => {
+  const alone = { ...expiry, policy: { ...policy, members: [] } }
+  const free = policy.members.map((member) => {
     const owner = policies.find(({ relation }) => isSameRelation(relation, member.relation))
     const young = isNotBefore(member, horizon)
     // A member that no other policy deletes stays.
@@ -135,12 +136,22 @@ export function willBeDeletable(expiry: Expiry, alias: string): Condition {
       owner === undefined || owner.name === policy.name
         ? []
         : [or([young, isNotTrue(and([isOld(expiry, owner, 'm'), isNotNewest(owner, 'm')]))])]
-    return exists(member.relation, 'm', [
-      equal('m', member.columns, alias, member.references),
-      ...(member.isChild ? [young] : stays),
-    ])
+    return isWithoutMember(policy, member, alias, member.isChild ? [young] : stays)
   })
-  return and([isDeletable({ ...expiry, policy: { ...policy, members: [] } }, alias), ...staying.map(not)])
+  return and([isDeletable(alone, alias), ...free])
+}
+
+/**
+ * Whether no row of the member that meets the conditions points to the row `alias`. A difference of two sets, not a NOT EXISTS: of several
+ * of those the planner believes that the first one leaves a single row, and then scans the relation of the next once for each row that is
+ * really left: with 2 500 of 5 400 battles expired it ran into a limit of ten seconds, and takes one now.
+ */
+function isWithoutMember(policy: Policy, member: Member, alias: string, conditions: readonly Condition[]): Condition {
+  const columnsOf = (of: string, columns: readonly string[]) => sql.join(columns.map((column) => sql.id(of, column)))
+  return sql`(${columnsOf(alias, member.references)}) IN (
+    SELECT ${columnsOf('n', member.references)} FROM ${tableOf(policy.relation)} n
+    EXCEPT SELECT ${columnsOf('m', member.columns)} FROM ${tableOf(member.relation)} m
+    ${conditions.length === 0 ? sql`` : sql`WHERE ${and(conditions)}`})`
 }
 
 /** Nothing older expires: to_char knows no year before 1, and -infinity has no month. Such rows stay for people to look at. */

@@ -3,7 +3,10 @@ import type { Clock } from '@battlescope/scheduler-core'
 
 /** A first guess: two thousand rows and more delete at nine tenths of the rate of one big statement; what is too slow is halved at once. */
 const firstRows = 1000
-/** Growing is slow and shrinking is not: one statement that is too long is felt by others, one that is too short is not. */
+/**
+ * Growing is slow, and shrinking by half at most: one statement that is too long is felt by others, but one that met a checkpoint of the
+ * server, or a busy moment of this machine, says little of the next.
+ */
 const growth = 1.25
 
 export interface SizeLimits {
@@ -15,7 +18,7 @@ export interface SizeLimits {
 export function sizeAfter(current: number, rows: number, tookMs: number, { mostRows, targetMs }: SizeLimits): number {
   if (rows === 0) return current
   const fitting = (rows * targetMs) / Math.max(tookMs, 0.01)
-  return clamp(Math.min(fitting, grown(current)), mostRows)
+  return clamp(Math.min(Math.max(fitting, current / 2), grown(current)), mostRows)
 }
 
 /** By one row at least: a quarter of one row is none. */

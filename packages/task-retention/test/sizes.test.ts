@@ -14,7 +14,9 @@ describe('sizeAfter', () => {
     [1, 1, 1, 2],
     [3, 3, 1, 4],
     [4900, 4900, 1, 5000],
-    [10, 10, 10_000, 1],
+    // One that met a busy moment says little of the next.
+    [10, 10, 10_000, 5],
+    [1, 1, 10_000, 1],
     // A last batch of few rows says how fast it was, not that few are enough.
     [1000, 10, 0.25, 1000],
     [1000, 0, 0, 1000],
