@@ -171,6 +171,14 @@ export const retentionConfig = z
     statementTarget: duration({ min: '1ms', max: '10s' })
       .prefault('25ms')
       .describe('How long one deleting statement should take: the number of its rows is adapted to that.'),
+    transactionTarget: duration({ min: '10ms' })
+      .prefault('2s')
+      .describe('How long the transaction of one batch should take: later batches are made so large.'),
+    transactionLimit: duration({ min: '10ms' })
+      .prefault('10s')
+      .describe(
+        'When the transaction of a batch takes longer, it is rolled back, and the batch is done again in halves. One row is never too many.',
+      ),
     statementLimit: duration({ min: '10ms', max: '60s' })
       .prefault('250ms')
       .describe('How long one deleting statement may take; then it is cancelled, and repeated with half as many rows.'),

@@ -32,6 +32,9 @@ export interface DeletedRows {
   readonly deletedAt: Date | undefined
 }
 
+/** With what its transaction took, in milliseconds. */
+export type TimedRows = DeletedRows & { readonly tookMs: number }
+
 type Transaction = Fenced<unknown, Cursor>
 
 /**
@@ -39,11 +42,11 @@ type Transaction = Fenced<unknown, Cursor>
  * that a foreign key knows of; what is deleted of each child is compared with its copy, and what has no foreign key is looked for again.
  * @throws RowsChanged when something is not as it was archived; BatchTaken; whatever a statement fails with. Then nothing is deleted.
  */
-export async function deleteArchived(slice: Slice, batch: ReadBatch): Promise<DeletedRows | undefined> {
+export async function deleteArchived(slice: Slice, batch: ReadBatch): Promise<TimedRows | undefined> {
   const { plan } = batch
   const { parent, children, policy } = plan.shape
   const count = (batch.keys[0] ?? []).length
-  return transact(slice, plan, `batch ${batch.id}: ${batch.rows} rows`, async (fenced) => {
+  return transact(slice, plan, count, `batch ${batch.id}: ${batch.rows} rows`, async (fenced) => {
     const { db } = fenced
     await keepCommit(db)
     // First of all, so that whoever discards the batch waits for us, or we for them.
@@ -126,9 +129,10 @@ export async function deleteUnarchived(
   plan: BatchPlan,
   keys: Values,
   locked: boolean,
-): Promise<DeletedRows | undefined> {
+): Promise<TimedRows | undefined> {
   const { parent, children, policy } = plan.shape
-  return transact(slice, plan, `${(keys[0] ?? []).length} rows, not archived`, async (fenced) => {
+  const most = (keys[0] ?? []).length
+  return transact(slice, plan, most, `${most} rows, not archived`, async (fenced) => {
     const { db } = fenced
     const targets = locked ? await lockAll(slice, db, plan, keys) : keys
     const own = parent.keyColumns.map(({ name }) => columnOf(plan, targets, name, locked))
@@ -185,12 +189,13 @@ function targetsOf(plan: BatchPlan, targets: Values, child: ChildShape): Values 
 async function transact(
   slice: Slice,
   { shape }: BatchPlan,
+  parents: number,
   reason: string,
   work: (fenced: Transaction) => Promise<DeletedRows>,
-): Promise<DeletedRows | undefined> {
+): Promise<TimedRows | undefined> {
   const { context } = slice
-  const { lockTimeout, statementLimit } = context.config
-  let done: DeletedRows | undefined
+  const { lockTimeout, statementLimit, transactionLimit } = context.config
+  let done: TimedRows | undefined
   const action = {
     kind: 'delete-rows',
     target: shape.parent.name,
@@ -199,7 +204,9 @@ async function transact(
     statementTimeoutMs: statementLimit,
   }
   await context.act(action, async (fenced) => {
-    done = await work(fenced)
+    const startedMs = context.clock.monotonicMs()
+    const deleted = await slice.sizes.within(transactionLimit, parents, () => work(fenced))
+    done = { ...deleted, tookMs: context.clock.monotonicMs() - startedMs }
     return { rows: done.rows, details: { ...done.byRelation } }
   })
   return done

@@ -5,7 +5,7 @@ import { storeManifest, writeBatch, type WrittenBatch } from './archive-batch.js
 import { keyText, selectChangedParents } from './changed-rows.js'
 import { discardBatch, reportStoreProblem } from './clean-up.js'
 import { progressOf, withProgress, withRate } from './cursor.js'
-import { deleteArchived, deleteUnarchived, needsNoLock, type DeletedRows } from './delete-batch.js'
+import { deleteArchived, deleteUnarchived, needsNoLock, type DeletedRows, type TimedRows } from './delete-batch.js'
 import type { ExpiredKey } from './expiry-queries.js'
 import { KeyQueue } from './key-queue.js'
 import { takeStore } from './ownership.js'
@@ -36,7 +36,7 @@ export type PolicyEnd =
   | { readonly kind: 'stopped'; readonly remaining: number }
 
 type BatchEnd =
-  | { readonly kind: 'deleted'; readonly deleted: DeletedRows }
+  | { readonly kind: 'deleted'; readonly deleted: TimedRows }
   | { readonly kind: 'set-aside' }
   | { readonly kind: 'again' }
   | { readonly kind: 'stop' }
@@ -158,7 +158,10 @@ class PolicyRun {
   async #deleteWritten(written: WrittenBatch, keys: readonly ExpiredKey[]): Promise<BatchEnd> {
     const slice = this.#slice
     const { batch } = written
-    const end = await this.#deleteWithRetries(() => deleteArchived(slice, batch))
+    const end = await this.#deleteWithRetries(() => deleteArchived(slice, batch)).catch(async (error: unknown) => {
+      if (error instanceof BatchTooLarge) await this.#discard(batch, error.message)
+      throw error
+    })
     if (end.kind === 'deleted') {
       slice.context.metrics.count('rows_archived', batch.rows, { policy: this.#policy.name })
       slice.context.metrics.count('bytes_archived', batch.bytes, { policy: this.#policy.name })
@@ -222,9 +225,9 @@ class PolicyRun {
   // ── either way ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #deleteWithRetries(
-    attempt: () => Promise<DeletedRows | undefined>,
+    attempt: () => Promise<TimedRows | undefined>,
   ): Promise<
-    | { readonly kind: 'deleted'; readonly deleted: DeletedRows }
+    | { readonly kind: 'deleted'; readonly deleted: TimedRows }
     | { readonly kind: 'changed' | 'failed'; readonly why: string }
   > {
     const { context } = this.#slice
@@ -261,7 +264,7 @@ class PolicyRun {
     return { kind: 'failed', why: (error as Error).message }
   }
 
-  async #deleted(deleted: DeletedRows, tookMs: number): Promise<void> {
+  async #deleted(deleted: TimedRows, tookMs: number): Promise<void> {
     const slice = this.#slice
     const { context } = slice
     const { name } = this.#policy
@@ -273,7 +276,7 @@ class PolicyRun {
     if (deleted.waiting > 0) {
       slice.sizes.halve(this.#sizeKey, deleted.parents)
       context.logger.info({ event: 'throttled', reason: 'lock-waiters', waiting: deleted.waiting }, 'standing aside')
-    } else slice.sizes.grow(this.#sizeKey)
+    } else slice.sizes.fit(this.#sizeKey, deleted.parents, deleted.tookMs, context.config.transactionTarget)
     const pauseMs = deleted.waiting > 0 ? waitersPauseMs : context.config.pause
     if (pauseMs > 0 && this.#queue.length > 0) await context.clock.sleep(pauseMs)
   }

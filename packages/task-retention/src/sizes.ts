@@ -1,5 +1,6 @@
 /** How many rows a statement or a batch gets: as many as fit into the time that it should take. */
 import type { Clock } from '@battlescope/scheduler-core'
+import { BatchTooLarge } from './batch-errors.js'
 
 /** A first guess: two thousand rows and more delete at nine tenths of the rate of one big statement; what is too slow is halved at once. */
 const firstRows = 1000
@@ -43,6 +44,8 @@ export class Sizes {
   readonly #rows: Map<string, number>
   readonly #limits: SizeLimits
   readonly #clock: Pick<Clock, 'monotonicMs'>
+  /** Until when statements may begin. */
+  #deadlineMs = Infinity
 
   constructor(saved: Readonly<Record<string, number>>, limits: SizeLimits, clock: Pick<Clock, 'monotonicMs'>) {
     this.#rows = new Map(Object.entries(saved))
@@ -65,10 +68,23 @@ export class Sizes {
     this.#rows.set(key, sizeAfterTimeout(rows))
   }
 
-  /** After something went well: a little more next time. Nothing to do where nothing is known: then it is the most already. */
-  grow(key: string): void {
-    const rows = this.#rows.get(key)
-    if (rows !== undefined) this.#rows.set(key, clamp(grown(rows), this.#limits.mostRows))
+  /** After `rows` rows took `tookMs` milliseconds that should have been `targetMs`. */
+  fit(key: string, rows: number, tookMs: number, targetMs: number): void {
+    this.#rows.set(key, sizeAfter(this.of(key, this.#limits.mostRows), rows, tookMs, { ...this.#limits, targetMs }))
+  }
+
+  /**
+   * Runs a transaction over `rows` rows, in which no statement begins later than `limitMs` milliseconds after its start: locks must not be
+   * held for as long as many short statements may take. One row is what it is.
+   * @throws BatchTooLarge when it would take longer
+   */
+  async within<T>(limitMs: number, rows: number, transaction: () => Promise<T>): Promise<T> {
+    this.#deadlineMs = rows > 1 ? this.#clock.monotonicMs() + limitMs : Infinity
+    try {
+      return await transaction()
+    } finally {
+      this.#deadlineMs = Infinity
+    }
   }
 
   /**
@@ -80,6 +96,7 @@ export class Sizes {
       const size = this.of(key)
       const end = Math.min(count, first + size)
       const startedMs = this.#clock.monotonicMs()
+      if (startedMs >= this.#deadlineMs) throw new BatchTooLarge('its transaction would hold its locks for too long')
       try {
         await statement(first, end)
       } catch (error) {

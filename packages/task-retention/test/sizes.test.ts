@@ -67,11 +67,34 @@ describe('Sizes', () => {
   it('grow back after they were halved, up to the most', () => {
     const sizes = sizesWith({})
     expect(sizes.of('batch', 5000)).toBe(5000)
-    sizes.grow('batch')
+    sizes.fit('batch', 5000, 25, 2000)
     expect(sizes.of('batch', 5000)).toBe(5000)
     sizes.halve('batch', 4000)
     expect(sizes.of('batch', 5000)).toBe(2000)
-    for (let times = 0; times < 20; times += 1) sizes.grow('batch')
+    for (let times = 0; times < 20; times += 1) sizes.fit('batch', sizes.of('batch'), 25, 2000)
     expect(sizes.of('batch', 5000)).toBe(5000)
+  })
+
+  it('come to what fits into the time of a transaction', () => {
+    const sizes = sizesWith({})
+    // 100 ms for each row, as where every delete scans a relation: 20 rows fit into two seconds.
+    for (let times = 0; times < 40; times += 1) sizes.fit('batch', sizes.of('batch'), sizes.of('batch') * 100, 2000)
+    expect(sizes.of('batch')).toBe(20)
+  })
+
+  it('end a transaction that would hold its locks for too long, at the next statement', async () => {
+    const sizes = sizesWith({ x: 10 })
+    let statements = 0
+    const transaction = () =>
+      sizes.cover('x', 100, () => {
+        statements += 1
+        timer.advance(30)
+        return Promise.resolve()
+      })
+    await expect(sizes.within(100, 100, transaction)).rejects.toMatchObject({ code: 'batch-too-large' })
+    expect(statements).toBe(4)
+    // Its limit ends with it, and one row cannot be less.
+    await sizes.cover('x', 100, () => Promise.resolve())
+    await sizes.within(1, 1, transaction)
   })
 })

@@ -4,6 +4,7 @@ import { openConnections } from '@battlescope/database'
 import { createTestDatabase, leakCheck } from '@battlescope/scheduler-testing'
 import { sql } from 'kysely'
 import { afterEach, describe, expect, it } from 'vitest'
+import { retentionConfig } from '../src/config.js'
 import { findLosses, rememberRows } from './conservation.js'
 import { createWorld, type RunChange, type World } from './world.js'
 
@@ -105,6 +106,29 @@ describe('retention with an archive', () => {
     expect(await findLosses(world)).toEqual([])
     await world.runToEnd()
     expect(await world.count('killmail_events', `${expired} AND battle_id IS NULL`)).toBe(0)
+    expect(await findLosses(world)).toEqual([])
+  })
+
+  it('makes batches small where a row takes long, so that no transaction holds its locks for long', async () => {
+    world = await createWorld({ killmails: 3000 })
+    await rememberRows(world)
+    // As on a database without an index on killmail_events (battle_id): each battle costs the same again.
+    await world.database.query(`
+      CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN old; END $$;
+      CREATE TRIGGER slow BEFORE DELETE ON battles FOR EACH ROW EXECUTE FUNCTION slow()`)
+    const policies = retentionConfig.parse({}).policies.map((policy) => ({ ...policy, allowTriggers: true }))
+    const battles = await world.count('battles')
+    const runs = await world.runToEnd({
+      config: { policies, transactionLimit: '60ms', transactionTarget: '40ms' },
+    })
+    expect(runs.at(-1)?.task.run?.outcome).toBe('succeeded')
+    expect(await world.count('battles')).toBeLessThan(battles / 2)
+    const [row] = await world.database.query<{ most: number }>(
+      `SELECT max(row_count)::int AS most FROM scheduler.archive_object o JOIN scheduler.archive_batch b ON b.id = o.batch_id
+       WHERE b.state = 'deleted' AND o.relation = 'public.battles'`,
+    )
+    // The check is made between statements, and one may take its own limit of 250 ms: twelve rows of 20 ms.
+    expect(row?.most).toBeLessThanOrEqual(13)
     expect(await findLosses(world)).toEqual([])
   })
 
