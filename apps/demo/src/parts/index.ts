@@ -1,4 +1,5 @@
 import type { Part } from '../stage.js'
+import { coldStorage } from './cold-storage.js'
 import { firstRun } from './first-run.js'
 import { newKillmails } from './new-killmails.js'
 import { ownSchema } from './own-schema.js'
@@ -7,4 +8,4 @@ import { rollups } from './rollups.js'
 import { secondRun } from './second-run.js'
 
 /** The show, in order. */
-export const parts: readonly Part[] = [ownSchema, firstRun, secondRun, newKillmails, rollups, records]
+export const parts: readonly Part[] = [ownSchema, firstRun, secondRun, newKillmails, rollups, coldStorage, records]
