@@ -1,7 +1,4 @@
 /** The whole show: a server, a filled database, the parts one after another, and how to go on. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { DemoArguments } from './arguments.js'
 import { connect, createBattlescopeDatabase, setAutovacuum } from './database.js'
 import { fillDatabase } from './fill.js'
@@ -29,14 +26,13 @@ export async function runDemo(options: DemoArguments, surroundings: DemoSurround
   signal.throwIfAborted()
   const startedMs = performance.now()
   const server = startServer()
-  const folder = await mkdtemp(join(tmpdir(), 'battlescope-demo-'))
   let running: Promise<unknown> = Promise.resolve()
   // The scheduler first, so that it does not complain of a server that went away. Then whatever waits for the server fails, and we end.
   const stopEarly = (): void => void running.catch(() => undefined).then(() => server.stop())
   signal.addEventListener('abort', stopEarly, { once: true })
   try {
     output.heading('A BattleScope database')
-    const { url } = await server.ready
+    const { url, folder } = await server.ready
     const databaseUrl = await createBattlescopeDatabase(url)
     const database = await connect(databaseUrl)
     output.text(`PostgreSQL ${await selectVersion(database)} on a free port, database and role 'battlescope'`)
@@ -74,7 +70,6 @@ export async function runDemo(options: DemoArguments, surroundings: DemoSurround
   } finally {
     signal.removeEventListener('abort', stopEarly)
     await server.stop()
-    await rm(folder, { recursive: true, force: true })
   }
   output.heading(describeEnd(startedMs))
   output.text(...whatNext)

@@ -13,13 +13,17 @@ export type FromKeeper =
       readonly url: string
       readonly pid?: number | undefined
       readonly dataDir?: string | undefined
+      readonly folder: string
     }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'kept' }
 
 export interface Server {
-  /** Superuser, database `postgres`. Rejects when the server does not start. */
-  readonly ready: Promise<{ readonly url: string; readonly dataDir: string | undefined }>
+  /**
+   * Superuser, database `postgres`; and a folder for what lies outside the database, which goes when the server does.
+   * Rejects when the server does not start.
+   */
+  readonly ready: Promise<{ readonly url: string; readonly dataDir: string | undefined; readonly folder: string }>
   /** SIGTERM to this process ends the server and removes its files. */
   readonly keeperPid: number
   /** Leaves the server running when this process ends. */
@@ -52,7 +56,7 @@ export function startServer(): Server {
       keeper.once('error', reject)
       keeper.once('exit', () => reject(new Error('the process that owns PostgreSQL has ended')))
     })
-  const ready = answers('ready').then(({ url, dataDir }) => ({ url, dataDir }))
+  const ready = answers('ready').then(({ url, dataDir, folder }) => ({ url, dataDir, folder }))
   // Whoever stops the server early does not ask any more.
   ready.catch(() => undefined)
   let kept = false

@@ -16,7 +16,7 @@ export interface Stage {
   readonly scheduler: (...args: readonly string[]) => Promise<void>
   /** The same with options in its environment, which are shown before the command line. */
   readonly schedulerWith: (options: Readonly<Record<string, string>>, ...args: readonly string[]) => Promise<void>
-  /** A folder for what a part leaves outside the database. It is removed at the end of the show. */
+  /** A folder for what a part leaves outside the database. It goes when the server goes. */
   readonly folder: string
 }
 
