@@ -2,8 +2,8 @@
 import { didYouMean, duration, SchedulerError, severities } from '@battlescope/scheduler-core'
 import yargs, { type Argv } from 'yargs'
 import { archiveCommandLine } from './archive-command-line.js'
-import { statisticsCommand } from './commands/statistics.js'
 import type { Host } from './host.js'
+import { statisticsCommandLine } from './statistics-command-line.js'
 import { version } from './version.js'
 
 const commandNames = [
@@ -230,7 +230,7 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
       .demandCommand(1, 'archive needs one of: list, verify, restore, adopt')
       .strict(),
   )
-  return statisticsCommand(withArchive, host, end, flagsOf)
+  return statisticsCommandLine(withArchive, host, end, flagsOf)
     .strict()
     .recommendCommands()
     .version(version)

@@ -32,8 +32,6 @@ export interface RunCommandOptions {
   readonly force?: boolean
   readonly dryRun?: boolean
   readonly failOn?: Severity
-  /** What a command asks of tasks, by task: only they run, and the budget counts from now. See ask.ts. */
-  readonly requests?: Readonly<Record<string, unknown>>
   readonly json?: boolean
   readonly flags?: Readonly<Record<string, string>>
   /** Prints the report instead of leaving it to the logs: for `plan`. */
@@ -45,13 +43,11 @@ export async function run(host: Host, options: RunCommandOptions): Promise<numbe
   const wantsTelemetry = telemetryWanted(host.environment)
   const telemetry = wantsTelemetry ? await startTelemetry(host) : undefined
   const dataOnStdout = options.json === true || options.present !== undefined
-  // A scheduled run counts from the start of the process, so that it bounds what the CronJob sees.
-  const startedAtMs = options.requests === undefined ? 0 : performance.now()
   let endLastResort: () => void = () => undefined
   try {
     const configuration = await loadConfiguration(host, options.flags)
     const { program } = configuration
-    endLastResort = endProcessAfter(startedAtMs + program.budget + program.grace + flushCapMs)
+    endLastResort = endProcessAfter(program.budget + program.grace + flushCapMs)
     const logging = createLogging({
       level: options.present !== undefined && program.logLevel === 'info' ? 'warn' : program.logLevel,
       stream: dataOnStdout ? 'stderr' : 'stdout',
@@ -64,7 +60,6 @@ export async function run(host: Host, options: RunCommandOptions): Promise<numbe
         host,
         options,
         configuration,
-        startedAtMs,
         (fields) => logging.bind(fields),
         logging.logger,
         telemetry,
@@ -94,7 +89,6 @@ async function runConnected(
   host: Host,
   options: RunCommandOptions,
   configuration: Configuration,
-  startedAtMs: number,
   bind: (fields: Readonly<Record<string, unknown>>) => TaskLogger,
   logger: TaskLogger,
   telemetry: StartedTelemetry | undefined,
@@ -103,14 +97,11 @@ async function runConnected(
   refuseUnknownTasks(options.task, configuration)
   return withDatabase(program, ({ connections }) => {
     const strayErrors = catchStrayErrors(logger, host.appFolder)
-    const thirdParty =
-      options.requests === undefined
-        ? thirdPartyPackages(host, configuration, strayErrors, {
-            importsEndAtMs: program.budget,
-            processEndsAtMs: program.budget + program.grace + watchdogMarginMs,
-            lastWords: 'log',
-          })
-        : undefined
+    const thirdParty = thirdPartyPackages(host, configuration, strayErrors, {
+      importsEndAtMs: program.budget,
+      processEndsAtMs: program.budget + program.grace + watchdogMarginMs,
+      lastWords: 'log',
+    })
     return runScheduler({
       connections,
       schema: program.schema,
@@ -126,14 +117,14 @@ async function runConnected(
       ...(telemetry === undefined ? {} : { telemetry: telemetry.telemetry }),
       version,
       holder: host.holder,
-      ...(options.requests === undefined ? {} : { requests: options.requests }),
       ...(options.task === undefined ? {} : { only: options.task }),
       ...(options.force === undefined ? {} : { force: options.force }),
       ...(options.dryRun === undefined ? {} : { dryRun: options.dryRun }),
       ...(options.failOn === undefined ? {} : { failOn: options.failOn }),
       budgetMs: program.budget,
       graceMs: program.grace,
-      startedAtMs,
+      // The budget counts from the start of the process, so that it bounds what the CronJob sees.
+      startedAtMs: 0,
       stop: host.stop,
       hardStop: host.hardStop,
       retention: { historyMs: program.historyRetention, actionsMs: program.actionRetention },
