@@ -31,6 +31,17 @@ export const coldStorage: Part = {
       `The scheduler keeps 60 months; here ${keep}, so that something expires. What leaves the database is written as Parquet, read back`,
       'and compared first, and then exactly those row versions are deleted.',
     )
+    const { rowCount } = await database.query(
+      `update public.killmail_events set fetched_at = now() - interval '8 days'
+       where fetched_at > now() - interval '8 days' and occurred_at < now() - interval '${keep}'`,
+    )
+    if (rowCount !== null && rowCount > 0) {
+      output.text(
+        '',
+        `${rowCount} of those killmails were fetched only just now. So that ingestion and retention do not fight over such, they stay for a`,
+        'week; here, as if it were over.',
+      )
+    }
     const before = await countRows(database)
     await schedulerWith(options, 'plan', '--task', 'retention', '--force')
     await schedulerWith(options, 'run', '--task', 'retention', '--force')

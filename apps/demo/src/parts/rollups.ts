@@ -1,4 +1,5 @@
 import type { Part } from '../stage.js'
+import { compareRollups } from './rollup-check.js'
 
 const days = 3
 
@@ -27,5 +28,13 @@ export const rollups: Part = {
       ['day', 'battles', 'killmails', 'billion ISK'],
       ...busiest.rows.map(({ day, battles, killmails, isk }) => [day, Number(battles), Number(killmails), isk]),
     ])
+
+    output.text('', 'Whether they are right: every killmail and battle counted once more, by SQL of another shape:', '')
+    const comparisons = await compareRollups(database)
+    output.table([
+      ['rollup', 'rows', 'that differ'],
+      ...comparisons.map(({ rollup, rows, differing }) => [rollup, rows, differing]),
+    ])
+    if (comparisons.some(({ differing }) => differing > 0)) throw new Error('rollups differ from what was counted anew')
   },
 }
