@@ -36,7 +36,7 @@ export async function readSources(root: string): Promise<Sources> {
     root,
     'apps/scheduler/src/configuration/sections.ts',
   )
-  const { builtInTasks } = await load<{ builtInTasks: readonly AnyTask[] }>(
+  const { loadBuiltInTasks } = await load<{ loadBuiltInTasks: () => Promise<readonly AnyTask[]> }>(
     root,
     'apps/scheduler/src/built-in-tasks.ts',
   )
@@ -44,6 +44,7 @@ export async function readSources(root: string): Promise<Sources> {
     root,
     'apps/scheduler/src/telemetry/standard-variables.ts',
   )
+  const builtInTasks = await loadBuiltInTasks()
   const program = { name: 'battlescope-scheduler', sections: programSections, builtInTasks, standardVariables }
   return { program, help: await readHelp(root, program.name), taskPackages: await readTaskPackages(root) }
 }

@@ -43,13 +43,13 @@ export const notInThisBuild = {
 
 /**
  * Of a CommonJS package that is imported dynamically only the default export arrives: its names are known to static imports alone.
- * So a module of ours imports the package statically, and is itself imported dynamically.
+ * So a module of ours imports the package statically, and is itself imported dynamically. Packages of this repository are ESM.
  */
 export const packagesAreImportedStatically = {
   name: 'packages-are-imported-statically',
   setup(bundle) {
     bundle.onResolve({ filter: /^[^./#]/ }, ({ path, kind, importer }) =>
-      kind === 'dynamic-import' && !path.startsWith('node:') && !/[\\/]node_modules[\\/]/.test(importer)
+      kind === 'dynamic-import' && !/^(node:|@battlescope\/)/.test(path) && !/[\\/]node_modules[\\/]/.test(importer)
         ? {
             errors: [
               { text: `import('${path}') in ${importer}: import() a module of ours that imports '${path}' statically` },

@@ -178,7 +178,7 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
       (command) =>
         command
           .command('schema', 'JSON Schema of the configuration file', {}, async () => {
-            end((await import('./commands/config.js')).configSchema(host))
+            end(await (await import('./commands/config.js')).configSchema(host))
           })
           .options(json),
       async (args) => {

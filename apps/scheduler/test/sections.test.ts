@@ -1,20 +1,20 @@
-import { builtInTasks } from '../src/built-in-tasks.js'
-import { namedSections, programSections, sections } from '../src/configuration/sections.js'
+import { builtInTaskNames, loadBuiltInTasks } from '../src/built-in-tasks.js'
+import { namedSections, programSections, sectionsWith } from '../src/configuration/sections.js'
 import { createScrubber, deriveOptions } from '@battlescope/scheduler-core'
 import { describe, expect, it } from 'vitest'
-import { loadConfiguration } from '../src/configuration/load.js'
+import { loadConfiguration, readConfiguration } from '../src/configuration/load.js'
 
 describe('the sections of options', () => {
-  it('are the program, the named ones, and one per built-in task', () => {
+  it('are the program, the named ones, and one per built-in task', async () => {
     expect(programSections.map(({ name }) => name)).toEqual([undefined, ...Object.keys(namedSections)])
-    expect(sections.map(({ name }) => name)).toEqual([
+    expect(sectionsWith(await loadBuiltInTasks()).map(({ name }) => name)).toEqual([
       ...programSections.map(({ name }) => name),
-      ...builtInTasks.map(({ name }) => name),
+      ...builtInTaskNames,
     ])
   })
 
-  it('derive names that do not clash, each described', () => {
-    const { options, problems } = deriveOptions(sections)
+  it('derive names that do not clash, each described', async () => {
+    const { options, problems } = deriveOptions(sectionsWith(await loadBuiltInTasks()))
     expect(problems).toEqual([])
     expect(options.filter(({ description }) => description === undefined).map(({ path }) => path)).toEqual([])
   })
@@ -26,5 +26,23 @@ describe('the sections of options', () => {
       { database: false },
     )
     for (const name of Object.keys(namedSections)) expect(configuration.section(name as never)).toBeTypeOf('object')
+  })
+
+  it('are those of enabled tasks alone while nothing is wrong, and all that there are as soon as something is', async () => {
+    const read = (environment: Record<string, string>) =>
+      readConfiguration(
+        { environment: { SCHEDULER_TASKS: 'analyze', ...environment }, secrets: createScrubber() },
+        {},
+        { database: false, options: 'enabled' },
+      )
+    const sectionNames = async (environment: Record<string, string>) =>
+      new Set((await read(environment)).resolved.options.map(({ section }) => section))
+    expect(await sectionNames({})).not.toContain('retention')
+    // The option of a task that is not enabled is checked like any other.
+    expect(await sectionNames({ SCHEDULER_RETENTION_BATCH_ROWS: '100' })).toContain('retention')
+    expect((await read({ SCHEDULER_RETENTION_BATCH_ROWS: '100' })).problems).toEqual([])
+    expect((await read({ SCHEDULER_RETENTION_BATCH_ROWS: 'many' })).problems).toHaveLength(1)
+    const [problem] = (await read({ SCHEDULER_RETENTION_BACH_ROWS: '100' })).problems
+    expect(problem?.hint).toContain('SCHEDULER_RETENTION_BATCH_ROWS')
   })
 })

@@ -6,9 +6,9 @@ import {
   type OptionReport,
   type Registry,
 } from '@battlescope/scheduler-core'
-import { builtInTasks } from '../built-in-tasks.js'
+import { builtInTaskNames, loadBuiltInTasks } from '../built-in-tasks.js'
 import { readConfiguration, type ReadConfiguration } from '../configuration/load.js'
-import { sections } from '../configuration/sections.js'
+import { sectionsWith } from '../configuration/sections.js'
 import type { Host } from '../host.js'
 import { Output } from '../output.js'
 import { loadRegistry, peekState, tasksOfPackages } from '../third-party/look.js'
@@ -52,14 +52,12 @@ async function everyOption(
 /** All but the options of built-in tasks that are not enabled. */
 function isShown({ taskList }: ReadConfiguration): (option: OptionReport) => boolean {
   const hidden = new Set(
-    taskList === undefined
-      ? []
-      : builtInTasks.map(({ name }) => name).filter((name) => !taskList.builtIn.includes(name)),
+    taskList === undefined ? [] : builtInTaskNames.filter((name) => !taskList.builtIn.includes(name)),
   )
   return ({ section }) => section === undefined || !hidden.has(section)
 }
 
-export function configSchema(host: Host): number {
-  new Output(host).json(configurationJsonSchema(sections))
+export async function configSchema(host: Host): Promise<number> {
+  new Output(host).json(configurationJsonSchema(sectionsWith(await loadBuiltInTasks())))
   return exitCodes.ok.code
 }

@@ -15,11 +15,11 @@ import { explain, withDatabase } from '../connect.js'
 import type { Host } from '../host.js'
 import { createLogging } from '../logging/logging.js'
 import { Output, outcomeColour } from '../output.js'
-import { catchStrayErrors } from '../stray-errors.js'
+import { catchStrayErrors, type StrayErrors } from '../stray-errors.js'
 import { telemetryWanted } from '../telemetry/wanted.js'
 import type { StartedTelemetry } from '../telemetry/started-telemetry.js'
 import { endProcess } from '../third-party/guard.js'
-import { thirdPartyPackages } from '../third-party/packages.js'
+import type { GuardedPackages } from '../third-party/packages.js'
 import { version } from '../version.js'
 
 /** Milliseconds for telemetry to leave, and for everything else after the work is done. */
@@ -45,7 +45,7 @@ export async function run(host: Host, options: RunCommandOptions): Promise<numbe
   const dataOnStdout = options.json === true || options.present !== undefined
   let endLastResort: () => void = () => undefined
   try {
-    const configuration = await loadConfiguration(host, options.flags)
+    const configuration = await loadConfiguration(host, options.flags, { options: 'enabled' })
     const { program } = configuration
     endLastResort = endProcessAfter(program.budget + program.grace + flushCapMs)
     const logging = createLogging({
@@ -95,13 +95,9 @@ async function runConnected(
 ): Promise<RunReport> {
   const { program, builtIn } = configuration
   refuseUnknownTasks(options.task, configuration)
-  return withDatabase(program, ({ connections }) => {
+  return withDatabase(program, async ({ connections }) => {
     const strayErrors = catchStrayErrors(logger, host.appFolder)
-    const thirdParty = thirdPartyPackages(host, configuration, strayErrors, {
-      importsEndAtMs: program.budget,
-      processEndsAtMs: program.budget + program.grace + watchdogMarginMs,
-      lastWords: 'log',
-    })
+    const thirdParty = await packagesOf(host, configuration, strayErrors)
     return runScheduler({
       connections,
       schema: program.schema,
@@ -129,6 +125,22 @@ async function runConnected(
       hardStop: host.hardStop,
       retention: { historyMs: program.historyRetention, actionsMs: program.actionRetention },
     })
+  })
+}
+
+/** @returns undefined when no package is enabled: then nothing of them is even read. */
+async function packagesOf(
+  host: Host,
+  configuration: Configuration,
+  strayErrors: StrayErrors,
+): Promise<GuardedPackages | undefined> {
+  if (configuration.thirdParty.length === 0) return undefined
+  const { program } = configuration
+  const { thirdPartyPackages } = await import('../third-party/packages.js')
+  return thirdPartyPackages(host, configuration, strayErrors, {
+    importsEndAtMs: program.budget,
+    processEndsAtMs: program.budget + program.grace + watchdogMarginMs,
+    lastWords: 'log',
   })
 }
 

@@ -6,7 +6,6 @@ import {
   registerTask,
   resolveConfiguration,
   secretFilesToRead,
-  taskSection,
   type AnyTask,
   type ConfigurationInput,
   type DisabledTask,
@@ -14,13 +13,12 @@ import {
   type RegisteredTask,
   type Registry,
   type ResolvedConfiguration,
-  type Section,
   type TaskList,
 } from '@battlescope/scheduler-core'
-import { builtInTasks } from '../built-in-tasks.js'
+import { builtInTaskNames, loadBuiltInTasks } from '../built-in-tasks.js'
 import type { Host } from '../host.js'
 import { tasksAlone, type ProgramOptions } from './program-options.js'
-import { sections, type NamedSectionName, type NamedSectionOptions } from './sections.js'
+import { sectionsWith, type NamedSectionName, type NamedSectionOptions } from './sections.js'
 
 export interface Configuration {
   readonly program: ProgramOptions
@@ -59,9 +57,17 @@ export type Flags = Readonly<Record<string, string>>
 export interface Needs {
   /** Whether a missing DATABASE_URL is a problem. Default: true. */
   readonly database?: boolean
+  /** The built-in tasks whose options are known; for `enabled` a run that is configured well reads no others. Default: all. */
+  readonly options?: 'all' | 'enabled'
 }
 
 type Raw = Omit<ConfigurationInput, 'sections'>
+/** What was given, and the tasks it was held against. */
+interface Read {
+  readonly raw: Raw
+  readonly tasks: readonly AnyTask[]
+  readonly resolved: ResolvedConfiguration
+}
 type ConfigurationHost = Pick<Host, 'environment' | 'secrets'>
 
 /** @throws ConfigurationError with every problem at once. */
@@ -79,8 +85,14 @@ export async function readConfiguration(
   flags: Flags = {},
   needs: Needs = {},
 ): Promise<ReadConfiguration> {
-  const { raw, problems: unreadable } = await readRaw(host.environment, flags)
-  const { resolved, list } = resolve(raw)
+  const { environment } = host
+  const fileName = flags['config'] ?? environment['SCHEDULER_CONFIG']
+  const { problems: unreadable = [], ...file } =
+    fileName === undefined || fileName === '' ? {} : await readFile(fileName)
+  const given = { environment, flags, ...file }
+  const list = taskList(given)
+  const read = await resolve(given, list, needs.options === 'enabled')
+  const { resolved } = read
   resolved.tellSecrets(host.secrets)
   // A file that cannot be read may hold the URL.
   const needsUrl = needs.database !== false && unreadable.length === 0
@@ -96,42 +108,61 @@ export async function readConfiguration(
     problems,
     accept: () => {
       if (problems.length > 0 || list === undefined) throw new ConfigurationError(problems)
-      return accepted(host, raw, resolved, list)
+      return accepted(host, read, list)
     },
   }
 }
 
-function accepted(host: ConfigurationHost, raw: Raw, resolved: ResolvedConfiguration, list: TaskList): Configuration {
-  const enabled = builtInTasks.filter(({ name }) => list.builtIn.includes(name))
+function accepted(host: ConfigurationHost, { raw, tasks, resolved }: Read, list: TaskList): Configuration {
+  const enabled = tasks.filter(({ name }) => list.builtIn.includes(name))
   return {
     program: resolved.program as ProgramOptions,
     resolved,
     section: (name) => resolved.sections[name] as NamedSectionOptions<typeof name>,
     builtIn: { tasks: enabled.map((task) => register(task, { kind: 'built-in' }, resolved)), disabled: [] },
     thirdParty: list.thirdParty,
-    registerThirdParty: (loaded) => registerThirdParty(host, raw, loaded),
-    unclaimedOptions: (loaded) => unclaimedOptions(raw, loaded),
-    optionsWith: (tasks) =>
-      resolveConfiguration({ ...raw, sections: [...sections, ...tasks.map(taskSection)], allowUnknown: true }).options,
+    registerThirdParty: (loaded) => registerThirdParty(host, { raw, tasks, resolved }, loaded),
+    unclaimedOptions: (loaded) => unclaimedOptions({ raw, tasks, resolved }, loaded),
+    optionsWith: (more) =>
+      resolveConfiguration({ ...raw, sections: sectionsWith([...tasks, ...more]), allowUnknown: true }).options,
   }
 }
 
-/** Names that may belong to a third-party task are no problem before it is loaded. Each run pays for this: every option is resolved once. */
-function resolve(raw: Raw): { readonly resolved: ResolvedConfiguration; readonly list: TaskList | undefined } {
-  const list = taskList(raw)
+/**
+ * Each run pays for this: the options of enabled tasks are resolved once. Where something is wrong, or packages may own what nobody here
+ * knows, every option has to be known, to tell what is wrong and what was meant.
+ */
+async function resolve(
+  given: Omit<Raw, 'secretFiles'>,
+  list: TaskList | undefined,
+  enabledSuffice: boolean,
+): Promise<Read> {
+  // Names that may belong to a third-party task are no problem before it is loaded.
   const allowUnknown = list !== undefined && list.thirdParty.length > 0
-  return { resolved: resolveConfiguration({ ...raw, sections, allowUnknown }), list }
+  // A mounted secret may be a pipe, which can be read once.
+  const contents = new Map<string, ReturnType<typeof readText>>()
+  const resolveWith = async (names: readonly string[]): Promise<Read> => {
+    const tasks = await loadBuiltInTasks(names)
+    const sections = sectionsWith(tasks)
+    for (const { path } of secretFilesToRead(sections, given.environment))
+      if (!contents.has(path)) contents.set(path, readText(path))
+    const raw = { ...given, secretFiles: contents }
+    return { raw, tasks, resolved: resolveConfiguration({ ...raw, sections, allowUnknown }) }
+  }
+  if (enabledSuffice && list !== undefined && !allowUnknown) {
+    const read = await resolveWith(list.builtIn)
+    if (read.resolved.problems.length === 0) return read
+  }
+  return resolveWith(builtInTaskNames)
 }
 
 /** Read by itself, because it decides what else is a problem, also when another option is wrong. Undefined when it is wrong itself. */
-function taskList(raw: Raw): TaskList | undefined {
-  const { tasks } = resolveConfiguration({ ...raw, sections: [tasksAlone], allowUnknown: true })
+function taskList(given: Omit<Raw, 'secretFiles'>): TaskList | undefined {
+  const secretFiles = new Map<string, never>()
+  const { tasks } = resolveConfiguration({ ...given, secretFiles, sections: [tasksAlone], allowUnknown: true })
     .program as Partial<ProgramOptions>
   if (tasks === undefined) return undefined
-  return parseTaskList(
-    tasks.join(','),
-    builtInTasks.map(({ name }) => name),
-  )
+  return parseTaskList(tasks.join(','), builtInTaskNames)
 }
 
 /** One that is given and wrong is among the problems already. */
@@ -148,12 +179,16 @@ function missingDatabaseUrl(resolved: ResolvedConfiguration): readonly Problem[]
   ]
 }
 
-function registerThirdParty(host: ConfigurationHost, raw: Raw, loaded: readonly LoadedTask[]): Registry {
+function registerThirdParty(
+  host: ConfigurationHost,
+  { raw, tasks: builtIn }: Read,
+  loaded: readonly LoadedTask[],
+): Registry {
   const tasks: RegisteredTask[] = []
   const disabled: DisabledTask[] = []
   for (const { specifier, task } of loaded) {
-    const own: readonly Section[] = [...sections, taskSection(task)]
-    const resolved = resolveConfiguration({ ...raw, sections: own, allowUnknown: true })
+    const sections = sectionsWith([...builtIn, task])
+    const resolved = resolveConfiguration({ ...raw, sections, allowUnknown: true })
     resolved.tellSecrets(host.secrets)
     if (resolved.problems.length > 0) {
       disabled.push({
@@ -177,8 +212,8 @@ function registerThirdParty(host: ConfigurationHost, raw: Raw, loaded: readonly 
 }
 
 /** An option that a typing error gave to nobody. Problems inside the sections of loaded tasks are told with them. */
-function unclaimedOptions(raw: Raw, loaded: readonly LoadedTask[]): readonly DisabledTask[] {
-  const all = [...sections, ...loaded.map(({ task }) => taskSection(task))]
+function unclaimedOptions({ raw, tasks }: Read, loaded: readonly LoadedTask[]): readonly DisabledTask[] {
+  const all = sectionsWith([...tasks, ...loaded.map(({ task }) => task)])
   const strict = resolveConfiguration({ ...raw, sections: all }).problems
   const known = new Set(
     resolveConfiguration({ ...raw, sections: all, allowUnknown: true }).problems.map(({ path }) => path),
@@ -191,20 +226,6 @@ function unclaimedOptions(raw: Raw, loaded: readonly LoadedTask[]): readonly Dis
 
 function register(task: AnyTask, origin: RegisteredTask['origin'], resolved: ResolvedConfiguration): RegisteredTask {
   return registerTask(task, origin, { config: resolved.sections[task.name] ?? {}, ...resolved.taskOptions[task.name] })
-}
-
-interface RawWithProblems {
-  readonly raw: Raw
-  readonly problems: readonly Problem[]
-}
-
-async function readRaw(environment: Host['environment'], flags: Flags): Promise<RawWithProblems> {
-  const secretFiles = new Map(
-    secretFilesToRead(sections, environment).map(({ path }) => [path, readText(path)] as const),
-  )
-  const fileName = flags['config'] ?? environment['SCHEDULER_CONFIG']
-  const { problems = [], ...file } = fileName === undefined || fileName === '' ? {} : await readFile(fileName)
-  return { raw: { environment, flags, secretFiles, ...file }, problems }
 }
 
 function readText(path: string): { readonly content: string } | { readonly error: string } {

@@ -44,7 +44,14 @@ export const programOptions = z.object({
     .describe('How often something starts the scheduler; for judging staleness.'),
   schema: z.string().min(1).max(63).default('scheduler').describe("Schema of the scheduler's own tables."),
   pluginDir: z.string().optional().describe('Folder whose node_modules holds third-party tasks.'),
-  maxConnections: z.number().int().min(1).max(20).default(4).describe('Connections to DATABASE_URL at the same time.'),
+  maxConnections: z
+    .number()
+    .int()
+    // One for the task's transaction, one that keeps its claim meanwhile.
+    .min(2)
+    .max(20)
+    .default(4)
+    .describe('Connections to DATABASE_URL at the same time.'),
   historyRetention: duration().prefault('90d').describe('How long the history of runs is kept.'),
   actionRetention: duration().prefault('400d').describe('How long the audit trail of actions is kept.'),
 })

@@ -1,9 +1,8 @@
 /** Every section of options that the program knows before it loads packages: what is read, printed, documented and checked. */
 import { coldStorageConfig } from '@battlescope/cold-storage'
 import { redisOptions, redisSection } from '@battlescope/redis'
-import { taskSection, type Section } from '@battlescope/scheduler-core'
+import { taskSection, type AnyTask, type Section } from '@battlescope/scheduler-core'
 import type { z } from 'zod'
-import { builtInTasks } from '../built-in-tasks.js'
 import { programSection } from './program-options.js'
 
 interface NamedSection {
@@ -29,5 +28,7 @@ export const programSections: readonly Section[] = [
   ...Object.entries<NamedSection>(namedSections).map(([name, section]) => ({ name, ...section })),
 ]
 
-/** Options of every built-in task are known names, whether the task is enabled or not. */
-export const sections: readonly Section[] = [...programSections, ...builtInTasks.map(taskSection)]
+/** With the options of `tasks`. */
+export function sectionsWith(tasks: readonly AnyTask[]): readonly Section[] {
+  return [...programSections, ...tasks.map(taskSection)]
+}

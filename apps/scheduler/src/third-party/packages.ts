@@ -1,6 +1,6 @@
 /** Third-party packages of one run: loaded behind the guard and under the watchdog, then configured. */
 import type { Registry, ThirdPartyPackages } from '@battlescope/scheduler-core'
-import { builtInTasks } from '../built-in-tasks.js'
+import { builtInTaskNames } from '../built-in-tasks.js'
 import type { Configuration, LoadedTask } from '../configuration/load.js'
 import type { Host } from '../host.js'
 import type { StrayErrors } from '../stray-errors.js'
@@ -42,7 +42,7 @@ export function thirdPartyPackages(
   const { thirdParty: specifiers, program } = configuration
   if (specifiers.length === 0) return undefined
   const loaded: LoadedTask[] = []
-  const takenNames = new Map(builtInTasks.map(({ name }) => [name, 'the scheduler']))
+  const takenNames = new Map(builtInTaskNames.map((name) => [name, 'the scheduler']))
   let watchdog: Watchdog | undefined
 
   const watching = (what: string) => {
