@@ -8,7 +8,9 @@ const early = {
 for (const [signal, end] of Object.entries(early)) process.on(signal, end)
 
 const { join } = require('node:path')
-const { main } = require('../dist/main.cjs')
+const { codeCache } = require('./code-cache.js')
+
+const { main } = codeCache(join(__dirname, '../dist')).load(join(__dirname, '../dist/main.cjs'))
 
 void main({
   argv: process.argv.slice(2),

@@ -97,7 +97,14 @@ const bytesOf = (names) => names.reduce((sum, name) => sum + Buffer.byteLength(t
 const bytes = bytesOf(['main.cjs'])
 const laterBytes = bytesOf([...texts.keys()].filter((name) => name !== 'main.cjs'))
 const everyRun = [...eager].flatMap((path) => Object.keys(outputs[path].inputs))
-writeFileSync(new URL('dist/meta.json', folder), JSON.stringify({ bytes, laterBytes, everyRun, parts: parts.metafile }))
+/** Built-in tasks, by the packages that are imported when they are enabled. */
+const tasks = Object.values(outputs).flatMap(
+  ({ entryPoint }) => /packages\/task-([\w-]+)\/src\/index\.ts$/.exec(entryPoint ?? '')?.slice(1) ?? [],
+)
+writeFileSync(
+  new URL('dist/meta.json', folder),
+  JSON.stringify({ bytes, laterBytes, everyRun, tasks, parts: parts.metafile }),
+)
 
 const packages = new Map()
 for (const path of eager) {

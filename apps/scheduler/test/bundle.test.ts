@@ -1,5 +1,5 @@
 /** What the build must keep: files that need nothing from outside, and no larger than they have to be. */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createTestDatabase, type TestDatabase } from '@battlescope/postgres-testing'
@@ -36,13 +36,24 @@ afterAll(async () => {
   await database.drop()
 })
 
-const run = (path: string, argv: readonly string[], cwd = '/') =>
-  execa(process.execPath, [path, ...argv], {
-    env: { PATH: process.env['PATH'] ?? '', DATABASE_URL: database.url },
+const run = (
+  path: string,
+  argv: readonly string[],
+  { cwd = '/', environment = {}, nodeOptions = [] as string[] } = {},
+) =>
+  execa(process.execPath, [...nodeOptions, path, ...argv], {
+    env: { PATH: process.env['PATH'] ?? '', DATABASE_URL: database.url, ...environment },
     extendEnv: false,
     reject: false,
     cwd,
   })
+
+function copyOfProgram(name: string): string {
+  const copy = join(folder, name)
+  mkdirSync(copy)
+  for (const part of ['bin', 'dist', 'package.json']) cpSync(join(app, part), join(copy, part), { recursive: true })
+  return copy
+}
 
 describe('the bundle', () => {
   it('stays within its size', () => {
@@ -75,9 +86,7 @@ describe('the bundle', () => {
   })
 
   it('runs from a copy without node_modules, from any folder and through a link', async () => {
-    const copy = join(folder, 'copy')
-    mkdirSync(copy)
-    for (const part of ['bin', 'dist', 'package.json']) cpSync(join(app, part), join(copy, part), { recursive: true })
+    const copy = copyOfProgram('copy')
     const entry = join(copy, 'bin/battlescope-scheduler.js')
     for (const argv of [
       ['--help'],
@@ -93,6 +102,48 @@ describe('the bundle', () => {
     }
     const link = join(folder, 'battlescope-scheduler')
     symlinkSync(entry, link)
-    expect((await run(link, ['--version'], folder)).exitCode).toBe(0)
+    expect((await run(link, ['--version'], { cwd: folder })).exitCode).toBe(0)
+  })
+
+  describe('with its code cache', () => {
+    const told = async (entry: string, nodeOptions: string[] = []) => {
+      const { exitCode, stderr } = await run(entry, [], { nodeOptions, environment: { NODE_DEBUG: 'code-cache' } })
+      expect(exitCode, stderr).toBe(0)
+      return new Map(
+        stderr
+          .split('\n')
+          .flatMap((line) => [/^code cache: (\S+?)(?:-\w+)?\.cjs (.*)$/.exec(line)?.slice(1) as [string, string]])
+          .filter((pair) => pair !== undefined),
+      )
+    }
+
+    it('takes every file of a run from it', async () => {
+      const files = await told(program)
+      expect(files.get('main')).toBe('accepted')
+      expect([...files.values()].filter((state) => state !== 'accepted')).toEqual([])
+    })
+
+    it('takes nothing from it under flags that it was not made for', async () => {
+      expect((await told(program, ['--max-semi-space-size=1'])).get('main')).toBe('has none')
+    })
+
+    // V8 itself compares the length of a text, and would run the old code.
+    it('runs the new code of a text of the same length', async () => {
+      const copy = copyOfProgram('edited')
+      const path = join(copy, 'dist/main.cjs')
+      const edited = source.replaceAll('"run ended"', '"RUN ENDED"')
+      expect(edited).not.toBe(source)
+      expect(edited).toHaveLength(source.length)
+      writeFileSync(path, edited)
+      const { stdout } = await run(join(copy, 'bin/battlescope-scheduler.js'), [])
+      expect(stdout).toContain('"msg":"RUN ENDED"')
+    })
+
+    it('runs with one that is damaged', async () => {
+      const copy = copyOfProgram('damaged')
+      const cache = join(copy, 'dist/cache')
+      for (const name of readdirSync(cache)) writeFileSync(join(cache, name), 'damaged')
+      expect((await told(join(copy, 'bin/battlescope-scheduler.js'))).get('main')).toBe('rejected')
+    })
   })
 })

