@@ -7,10 +7,11 @@ import { clockOwners, environmentOwners } from './scripts/architecture/owners.mj
 const typescript = [
   '{packages,apps}/*/{src,test,scripts}/**/*.ts',
   '{packages,apps}/*/vitest.config.ts',
+  '{docker,infra}/{test/**/*,vitest.config}.ts',
   'scripts/**/*.ts',
 ]
 const source = ['{packages,apps}/*/src/**/*.ts']
-const tests = ['{packages,apps}/*/test/**/*.ts']
+const tests = ['{packages/*,apps/*,docker,infra}/test/**/*.ts']
 const plain = ['**/*.{js,mjs,cjs}']
 
 const ownedBy = (owners) => owners.map((path) => (path.endsWith('/') ? `${path}**` : path))

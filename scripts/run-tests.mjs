@@ -75,7 +75,7 @@ function packagesWithTests() {
   const folders = ['packages', 'apps'].flatMap((parent) =>
     readdirSync(join(root, parent)).map((child) => join(root, parent, child)),
   )
-  return folders
+  return [...folders, join(root, 'docker'), join(root, 'infra')]
     .filter((folder) => existsSync(join(folder, 'package.json')))
     .map((folder) => ({ folder, manifest: JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) }))
     .filter(({ manifest }) => manifest.scripts?.test !== undefined)

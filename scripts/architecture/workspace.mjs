@@ -4,20 +4,20 @@ import { join, posix } from 'node:path'
 
 const skipped = new Set(['node_modules', 'dist', 'coverage', '.turbo', '.tmp'])
 
-/** Every package under `packages/` and `apps/`: `{ folder, manifestText, files }`. */
+/** Every package under `packages/` and `apps/`, and the tests in `docker/` and `infra/`: `{ folder, manifestText, files }`. */
 export function readWorkspace(root) {
-  return ['packages', 'apps'].flatMap((parent) =>
+  const folders = ['packages', 'apps'].flatMap((parent) =>
     readdirSync(join(root, parent), { withFileTypes: true })
-      .filter((entry) => entry.isDirectory() && existsSync(join(root, parent, entry.name, 'package.json')))
-      .map((entry) => {
-        const folder = posix.join(parent, entry.name)
-        return {
-          folder,
-          manifestText: readFileSync(join(root, folder, 'package.json'), 'utf8'),
-          files: new Map(listFiles(root, folder).map((path) => [path, readFileSync(join(root, path), 'utf8')])),
-        }
-      }),
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => posix.join(parent, entry.name)),
   )
+  return [...folders, 'docker', 'infra']
+    .filter((folder) => existsSync(join(root, folder, 'package.json')))
+    .map((folder) => ({
+      folder,
+      manifestText: readFileSync(join(root, folder, 'package.json'), 'utf8'),
+      files: new Map(listFiles(root, folder).map((path) => [path, readFileSync(join(root, path), 'utf8')])),
+    }))
 }
 
 function listFiles(root, folder) {
