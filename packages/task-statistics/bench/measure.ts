@@ -1,5 +1,6 @@
 /** What counting all days costs in slices, against one statement per rollup: in time, and in the server's CPU, which a busy machine changes less. */
 import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { openConnections } from '@battlescope/database'
 import {
   defaultConfig,
@@ -11,7 +12,7 @@ import {
 } from '@battlescope/scheduler-core'
 import type { TestDatabase } from '@battlescope/scheduler-testing'
 import { statistics, type StatisticsRequest } from '../src/index.js'
-import { rollups, type RollupName } from '../src/rollups.js'
+import { rollups } from '../src/rollups.js'
 import { firstDay, lastDay } from './generated-database.js'
 import { singleStatement } from './single-statements.js'
 
@@ -30,7 +31,10 @@ async function costOf(serverPid: number, work: () => Promise<unknown>): Promise<
   const startedAt = performance.now()
   const before = serverCpuMs(serverPid)
   await work()
-  return { ms: performance.now() - startedAt, cpuMs: serverCpuMs(serverPid) - before }
+  const ms = performance.now() - startedAt
+  // A process that is just ending is in neither sum, its own or its parent's.
+  await sleep(300)
+  return { ms, cpuMs: serverCpuMs(serverPid) - before }
 }
 
 /** CPU of the server's processes, those that have ended included: /proc/PID/stat counts in hundredths of a second. */
@@ -69,18 +73,14 @@ function readStat(name: string): string {
   }
 }
 
-const speed = (single: Cost, ours: Cost) =>
-  `${seconds(ours.ms)} (CPU ${seconds(ours.cpuMs)}), speed ${(single.ms / ours.ms).toFixed(2)} × by time, ${(single.cpuMs / ours.cpuMs).toFixed(2)} × by CPU`
-
 interface Wish {
   readonly request?: StatisticsRequest
-  readonly rollups?: readonly RollupName[]
 }
 
-async function runTask(database: TestDatabase, { request, rollups: only }: Wish = {}): Promise<TaskReport['run']> {
+async function runTask(database: TestDatabase, { request }: Wish = {}): Promise<TaskReport['run']> {
   const connections = openConnections({ url: database.url, applicationName: 'bench' })
   try {
-    const config = Object.freeze({ ...defaultConfig(statistics), growthRelations: [], ...(only && { rollups: only }) })
+    const config = Object.freeze({ ...defaultConfig(statistics), growthRelations: [] })
     const task = registerTask(statistics, { kind: 'built-in' }, { config, timeoutMs: 3_600_000 })
     const report = await runScheduler({
       connections,
@@ -115,12 +115,30 @@ async function describeSlices(database: TestDatabase): Promise<string> {
   const [row] = await database.query<{ slices: string; longest: string; median: string; rows: string }>(`
     SELECT count(*) AS slices, max(duration_ms) AS longest, sum(row_count) AS rows,
       percentile_disc(0.5) WITHIN GROUP (ORDER BY duration_ms) AS median FROM scheduler.action WHERE kind = 'count-days' AND result = 'succeeded'`)
-  await database.query('DELETE FROM scheduler.action')
   return `${row?.slices ?? ''} slices, longest ${seconds(Number(row?.longest))}, median ${seconds(Number(row?.median))}, ${row?.rows ?? ''} rows`
 }
 
-/** `serverPid`: the server's first process. */
-export async function measure(database: TestDatabase, serverPid: number): Promise<void> {
+const median = (numbers: readonly number[]) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN
+
+/** What the same rows cost in one statement per rollup, and in slices. */
+interface Pair {
+  readonly single: Cost
+  readonly ours: Cost
+}
+
+function describePairs(pairs: readonly Pair[]): string {
+  const ratios = (of: (cost: Cost) => number) => pairs.map(({ single, ours }) => of(single) / of(ours))
+  const list = (values: readonly number[]) =>
+    `${median(values).toFixed(2)} × (${values.map((one) => one.toFixed(2)).join(', ')})`
+  return `speed by time ${list(ratios(({ ms }) => ms))}, by the server's CPU ${list(ratios(({ cpuMs }) => cpuMs))}`
+}
+
+/** In turn, so that a machine that is busy with something else slows both. */
+export async function measure(database: TestDatabase, count: number): Promise<void> {
+  const [server] = await database.query<{ pid: string }>(
+    `SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1) AS pid`,
+  )
+  const serverPid = Number(server?.pid)
   await database.query(
     'DROP SCHEMA IF EXISTS scheduler CASCADE; DROP SCHEMA IF EXISTS yardstick CASCADE; CREATE SCHEMA yardstick',
   )
@@ -130,35 +148,43 @@ export async function measure(database: TestDatabase, serverPid: number): Promis
   for (const { table } of rollups)
     await database.query(`CREATE TABLE yardstick.${table} (LIKE scheduler.${table} INCLUDING ALL)`)
 
-  // In turn, so that a machine that is busy with something else slows both.
-  let single: Cost = { ms: 0, cpuMs: 0 }
-  let ours: Cost = { ms: 0, cpuMs: 0 }
-  for (const { name, table } of rollups) {
-    const one = await costOf(serverPid, () => database.query(singleStatement(name, `yardstick.${table}`)))
-    await database.query('CHECKPOINT')
-    const slices = await costOf(serverPid, () => runToEnd(database, { rollups: [name] }))
-    await database.query('CHECKPOINT')
-    print(`${name}: one statement ${seconds(one.ms)} (CPU ${seconds(one.cpuMs)}), in slices ${speed(one, slices)}`)
-    single = { ms: single.ms + one.ms, cpuMs: single.cpuMs + one.cpuMs }
-    ours = { ms: ours.ms + slices.ms, cpuMs: ours.cpuMs + slices.cpuMs }
-    const [row] = await database.query<{ rows: string }>(
-      `SELECT count(*) AS rows FROM (TABLE scheduler.${table} EXCEPT ALL TABLE yardstick.${table}) x`,
-    )
-    if (row?.rows !== '0') throw new Error(`${row?.rows ?? ''} rows of ${table} differ from the yardstick's`)
-    await database.query('DELETE FROM scheduler.checkpoint')
+  const singly = async (): Promise<Cost> => {
+    await database.query(`TRUNCATE ${rollups.map(({ table }) => `yardstick.${table}`).join(', ')}; CHECKPOINT`)
+    return costOf(serverPid, async () => {
+      for (const { name, table } of rollups) await database.query(singleStatement(name, `yardstick.${table}`))
+    })
   }
-  print(
-    `all five: one statement each ${seconds(single.ms)} (CPU ${seconds(single.cpuMs)}), in slices ${speed(single, ours)}`,
-  )
-  await database.query(
-    `TRUNCATE ${rollups.map(({ table }) => `scheduler.${table}`).join(', ')}; DELETE FROM scheduler.action`,
-  )
-  const first = await costOf(serverPid, () => runToEnd(database))
-  print(`first count of all five together: ${speed(single, first)}; ${await describeSlices(database)}`)
-  await database.query('VACUUM ANALYZE')
   const request: StatisticsRequest = { do: 'recalculate', from: firstDay, to: lastDay }
-  const again = await costOf(serverPid, () => runToEnd(database, { request }))
-  print(`recalculation, nothing differs: ${speed(single, again)}; ${await describeSlices(database)}`)
+  const compare = async () => {
+    for (const { table } of rollups) {
+      const [row] = await database.query<{ rows: string }>(
+        `SELECT count(*) AS rows FROM (
+           (TABLE scheduler.${table} EXCEPT ALL TABLE yardstick.${table}) UNION ALL (TABLE yardstick.${table} EXCEPT ALL TABLE scheduler.${table})) x`,
+      )
+      if (row?.rows !== '0') throw new Error(`${row?.rows ?? ''} rows of ${table} differ from the yardstick's`)
+    }
+  }
+  const recalculated = async (title: string, single: Cost): Promise<Pair> => {
+    await database.query('DELETE FROM scheduler.action')
+    await database.query('CHECKPOINT')
+    const ours = await costOf(serverPid, () => runToEnd(database, { request }))
+    print(`${title}: ${seconds(ours.ms)} (CPU ${seconds(ours.cpuMs)}); ${await describeSlices(database)}`)
+    await compare()
+    return { single, ours }
+  }
+
+  const pairs: Pair[] = []
+  for (let number = 1; number <= count; number += 1) {
+    const single = await singly()
+    print(`pair ${number}: one statement for each rollup: ${seconds(single.ms)} (CPU ${seconds(single.cpuMs)})`)
+    await database.query(`TRUNCATE ${rollups.map(({ table }) => `scheduler.${table}`).join(', ')}`)
+    pairs.push(await recalculated(`pair ${number}: recalculation into empty tables`, single))
+  }
+  print(`recalculation into empty tables: ${describePairs(pairs)}`)
+  const single = await singly()
+  print(`one statement for each rollup: ${seconds(single.ms)} (CPU ${seconds(single.cpuMs)})`)
+  await database.query('VACUUM ANALYZE')
+  print(describePairs([await recalculated('recalculation, nothing differs', single)]))
   for (const { table } of rollups) {
     await database.query(
       `UPDATE scheduler.${table} SET killmails = killmails + 1 WHERE extract(doy FROM day)::int % 2 = 0`,
@@ -166,10 +192,8 @@ export async function measure(database: TestDatabase, serverPid: number): Promis
     await database.query(`DELETE FROM scheduler.${table} WHERE extract(doy FROM day)::int % 10 = 3`)
   }
   await database.query('VACUUM ANALYZE')
-  const repaired = await costOf(serverPid, () => runToEnd(database, { request }))
-  print(
-    `recalculation, more than half of the rows differ: ${speed(single, repaired)}; ${await describeSlices(database)}`,
-  )
+  print(describePairs([await recalculated('recalculation, more than half of the rows differ', single)]))
+  await runToEnd(database)
   const slot = await costOf(serverPid, () => runTask(database))
   print(`a slot with nothing new: ${seconds(slot.ms)} (CPU ${seconds(slot.cpuMs)})`)
 }

@@ -6,6 +6,7 @@ import {
   cut,
   describeDifferences,
   differenceFinding,
+  mostHalvings,
   rowsByRollup,
   sliceBorders,
   sliceRowsOf,
@@ -20,7 +21,7 @@ import {
 } from './queries.js'
 import { countFrozenDays, type Difference } from './recount.js'
 import { rollups } from './rollups.js'
-import { countAction, countWithin, findDifferences, type Counter, type Request } from './slices.js'
+import { countAction, countWithin, findDifferences, timed, type Counter, type Request } from './slices.js'
 import { createTriggers, deleteAllNotes, dropTriggers, existingSources } from './triggers.js'
 
 export function performRequest(counter: Counter, request: Request, cursor: Cursor): Promise<TaskResult> {
@@ -36,7 +37,8 @@ export function performRequest(counter: Counter, request: Request, cursor: Curso
 
 /**
  * Counts the days anew, in slices, each of them with its differences and how far it has come in one transaction. A run that did not
- * finish is partial; asked again for the same days, the next one goes on. A dry run compares and lists.
+ * finish is partial; asked again for the same days, the next one goes on. A dry run compares and lists. A slice that takes too long, or is
+ * cancelled for it, makes those after it smaller at once: nobody waits here for a next slot that would take smaller ones.
  */
 async function recalculate(counter: Counter, range: DayRange, cursor: Cursor): Promise<TaskResult> {
   const { context, facts, schema } = counter
@@ -44,27 +46,38 @@ async function recalculate(counter: Counter, range: DayRange, cursor: Cursor): P
   const lastDay = addDays(range.to, -1)
   const begun = schema === undefined ? undefined : await selectRecalculation(context.db, schema, range.from, lastDay)
   const todo = { from: begun?.nextDay ?? range.from, to: range.to }
-  const borders = sliceBorders(facts, sliceRowsOf(context.config, cursor))
   const found: Difference[] = []
   let id = begun?.id
-  for (const slice of cut(todo, borders)) {
-    if (context.budget.exhausted()) return ended(counter, range, id, found, slice.from)
-    const done = daysBetween(range.from, slice.from)
-    context.progress({ done, total: daysBetween(range.from, range.to), unit: 'days', current: formatRange(slice) })
+  let { halvings } = cursor
+  const countOne = async (slice: DayRange): Promise<void> => {
     const expected = context.dryRun ? await findDifferences(counter, slice, wanted) : []
-    found.push(...expected)
     const differences = describeDifferences(expected)
     const reason = `recalculation of ${formatRange(range)}${differences === '' ? '' : `: ${differences} differ`}`
+    let made: string | undefined
     await context.act(countAction(slice, reason), async (fenced) => {
       if (schema === undefined) return {}
       const differing = await countWithin(counter, fenced, slice, wanted)
-      id ??= await insertRecalculation(fenced.db, schema, range.from, lastDay)
-      await insertDifferences(fenced.db, schema, id, differing)
-      await updateRecalculation(fenced.db, schema, id, slice.to, slice.to === range.to)
+      const recalculation = id ?? (made = await insertRecalculation(fenced.db, schema, range.from, lastDay))
+      await insertDifferences(fenced.db, schema, recalculation, differing)
+      await updateRecalculation(fenced.db, schema, recalculation, slice.to, slice.to === range.to)
       return { rows: countRows(differing), details: rowsByRollup(differing) }
     })
+    id ??= made
+    found.push(...expected)
   }
-  return ended(counter, range, id, found, range.to)
+  let next = todo.from
+  while (next < range.to) {
+    if (context.budget.exhausted()) break
+    const borders = sliceBorders(facts, sliceRowsOf(context.config, { halvings }))
+    const [slice] = cut({ from: next, to: range.to }, borders)
+    if (slice === undefined) break
+    const done = daysBetween(range.from, slice.from)
+    context.progress({ done, total: daysBetween(range.from, range.to), unit: 'days', current: formatRange(slice) })
+    const pace = await timed(context, slice, () => countOne(slice))
+    if (pace !== 'fast') halvings = Math.min(halvings + 1, mostHalvings)
+    if (pace !== 'too-large') next = slice.to
+  }
+  return ended(counter, range, id, found, next)
 }
 
 /** What was found: in a dry run by this one, else by all runs of the recalculation. */

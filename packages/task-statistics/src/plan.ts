@@ -190,6 +190,9 @@ function afterSlice(cursor: Cursor, sweep: Sweep, before: Day, lowest: Day): Cur
 
 // ── slices ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Halving twenty times makes any slice a day. */
+export const mostHalvings = 20
+
 export function sliceRowsOf(config: StatisticsConfig, { halvings }: Pick<Cursor, 'halvings'>): number {
   return Math.max(1, Math.round(config.sliceRows / 2 ** halvings))
 }

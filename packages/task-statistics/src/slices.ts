@@ -43,27 +43,37 @@ export interface Counted {
 
 /** @throws SliceTooLarge when a statement was cancelled for taking too long */
 export async function countSlice(counter: Counter, slice: Slice): Promise<Counted> {
-  const { context } = counter
-  const startedAt = context.clock.monotonicMs()
-  try {
-    const rows = slice.compare
+  let rows = 0
+  const pace = await timed(counter.context, slice.range, async () => {
+    rows = slice.compare
       ? await compareAndWrite(counter, slice)
       : await writeRange(counter, slice.range, slice.rollups, slice.reason, slice.cursorAfter)
-    const slow = context.clock.monotonicMs() - startedAt > sliceLimitMs && isDivisible(slice.range)
-    return { rows, slow }
+  })
+  if (pace === 'too-large') throw new SliceTooLarge(slice.range)
+  return { rows, slow: pace === 'slow' }
+}
+
+/** How a slice went: `slow` is done, but the next ones should be smaller; `too-large` was cancelled, and is not done. */
+export type Pace = 'fast' | 'slow' | 'too-large'
+
+/** @throws whatever `work` throws, except that a slice of several days was cancelled for taking too long */
+export async function timed(context: Context, range: DayRange, work: () => Promise<void>): Promise<Pace> {
+  const startedAt = context.clock.monotonicMs()
+  try {
+    await work()
   } catch (error) {
-    if ((error as { code?: string }).code !== '57014' || context.signal.aborted || !isDivisible(slice.range))
-      throw error
-    throw new SliceTooLarge(slice.range, error)
+    if ((error as { code?: string }).code !== '57014' || context.signal.aborted || !isDivisible(range)) throw error
+    return 'too-large'
   }
+  return context.clock.monotonicMs() - startedAt > sliceLimitMs && isDivisible(range) ? 'slow' : 'fast'
 }
 
 /** Not an error of the run: the next one takes smaller slices. */
 export class SliceTooLarge extends Error {
   override readonly name = 'SliceTooLarge'
   readonly code = 'slice-too-large'
-  constructor(range: DayRange, cause: unknown) {
-    super(`${formatRange(range)} did not fit ${formatDuration(statementLimitMs)}`, { cause })
+  constructor(range: DayRange) {
+    super(`${formatRange(range)} did not fit ${formatDuration(statementLimitMs)}`)
   }
 }
 

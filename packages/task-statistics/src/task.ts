@@ -3,7 +3,7 @@ import { matchesRelation, parseRelationPattern } from '@battlescope/database'
 import { z } from 'zod'
 import { statisticsConfig } from './config.js'
 import { dayOf, firstDay, formatRange } from './days.js'
-import { emptyCursor, planStatistics, type Cursor, type Facts, type StatisticsPlan } from './plan.js'
+import { emptyCursor, mostHalvings, planStatistics, type Cursor, type Facts, type StatisticsPlan } from './plan.js'
 import {
   deleteNotes,
   insertSizes,
@@ -18,9 +18,6 @@ import { requestSchema } from './request.js'
 import { rollupNames, sourceNames } from './rollups.js'
 import { countSlice, SliceTooLarge, type Context, type Counter, type Request } from './slices.js'
 import { existingSources, selectTriggers } from './triggers.js'
-
-/** Halving twenty times makes any slice a day. */
-const mostHalvings = 20
 
 const cursorSchema: z.ZodType<Cursor> = z.object({
   counted: z.array(z.enum(rollupNames)),

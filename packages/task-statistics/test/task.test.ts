@@ -391,6 +391,44 @@ describe('recalculate', () => {
     ).toEqual([{ unfinished: 0 }])
   })
 
+  it('takes smaller slices when one is cancelled for taking too long, and comes to its end in the same run', async () => {
+    let cancelled = 0
+    const result = await run(database, {
+      config: { sliceRows: 1000 },
+      request: request(10, 0),
+      beforeAction: () => {
+        if (cancelled < 2) {
+          cancelled += 1
+          throw Object.assign(new Error('canceling statement due to statement timeout'), { code: '57014' })
+        }
+      },
+    })
+    expect(result.outcome).toBe('succeeded')
+    expect(cancelled).toBe(2)
+    // Of eleven days, the two that were cancelled first.
+    const [first = 0, second = 0, ...rest] = result.actions.map(({ target }) => {
+      const [from = '', to = from] = target.split('..')
+      return 1 + (Date.parse(to) - Date.parse(from)) / 86_400_000
+    })
+    expect(second).toBeLessThanOrEqual(first)
+    for (const days of rest) expect(days).toBeLessThan(first)
+    expect(rest.reduce((sum, days) => sum + days, 0)).toBe(11)
+    const { stored, expected } = await compareWithOracle(database, ['system'])
+    const inside = ({ day }: Readonly<Record<string, string | null>>) => String(day) >= daysAgo(10)
+    expect(stored['system']?.filter(inside)).toEqual(expected['system']?.filter(inside))
+  })
+
+  it('fails when a day by itself takes too long: it cannot be cut', async () => {
+    const tooLong = Object.assign(new Error('canceling statement due to statement timeout'), { code: '57014' })
+    const result = await run(database, {
+      request: request(3, 3),
+      beforeAction: () => {
+        throw tooLong
+      },
+    })
+    expect(result).toMatchObject({ outcome: 'failed' })
+  })
+
   it('finishes no slot, and refuses what is no range of days', async () => {
     const slots = () => database.query('SELECT last_slot_at FROM scheduler.task')
     const before = await slots()
