@@ -18,6 +18,8 @@ import {
   type RecordedOwner,
 } from '@battlescope/archive'
 import type { Store } from '@battlescope/cold-storage'
+import { parseRelationName } from '@battlescope/database'
+import type { Kysely } from 'kysely'
 import { BatchTaken, codeOf, NotReadBack } from './batch-errors.js'
 import type { ChildShape, RelationShape } from './batch-shape.js'
 import type { Guards } from './guards.js'
@@ -35,7 +37,8 @@ function describeObjects(
       relation: relation.name,
       part,
       name: dataName({
-        relation: relation.relation,
+        // Not `relation.relation`: rows of a detached partition lie beside those of the relation that it belonged to.
+        relation: parseRelationName(relation.name),
         month: batch.month,
         slotAt: new Date(slice.cursor.slotAt),
         batchId: batch.id,
@@ -69,9 +72,15 @@ export interface WrittenBatch {
 /**
  * Announces, writes, reads back and verifies. From the first statement on, the catalog knows every name, so whatever ends this in between
  * leaves nothing that the next run does not find.
+ * @param confirm what else commits together with the news that the batch is verified
  * @throws StoreError, NotReadBack: the batch is to be discarded
  */
-export async function writeBatch(slice: Slice, batch: ReadBatch, owner: RecordedOwner): Promise<WrittenBatch> {
+export async function writeBatch(
+  slice: Slice,
+  batch: ReadBatch,
+  owner: RecordedOwner,
+  confirm: (db: Kysely<unknown>) => Promise<void> = () => Promise.resolve(),
+): Promise<WrittenBatch> {
   const { context, cursor } = slice
   const { policy, parent } = batch.plan.shape
   const objects = describeObjects(slice, batch)
@@ -112,6 +121,7 @@ export async function writeBatch(slice: Slice, batch: ReadBatch, owner: Recorded
     const catalog = catalogIn(db, schemaOf(slice))
     await updateVerifiedObjects(catalog, batch.id, plain)
     if (!(await markVerified(catalog, batch.id))) throw new BatchTaken()
+    await confirm(db)
   })
   return { batch, manifest }
 }

@@ -11,8 +11,9 @@ export interface BatchShape {
 }
 
 export interface RelationShape {
+  /** Where its rows are. */
   readonly relation: RelationName
-  /** As {@link keyOf} writes it. */
+  /** What the archive calls it, as {@link keyOf} writes it: of a detached partition, the relation that it belonged to. */
   readonly name: string
   readonly keyColumns: readonly KeyColumn[]
 }

@@ -9,11 +9,13 @@ import {
   selectUnfinishedBatches,
   updateStoredState,
   type BatchWithObjects,
+  type RecordedOwner,
 } from '@battlescope/archive'
 import type { Store } from '@battlescope/cold-storage'
 import { storeManifest } from './archive-batch.js'
 import { isStoreProblem } from './batch-errors.js'
 import { takeStore } from './ownership.js'
+import { selectKeptBatchIds } from './partition-records.js'
 import { settleAll, type Slice } from './slice.js'
 
 /** A process may be paused for long and still finish writing an object then: for so long we look. */
@@ -29,7 +31,11 @@ export async function cleanUp(slice: Slice): Promise<void> {
   const { context } = slice
   const { stateSchema } = context
   if (stateSchema === undefined) return
-  const unfinished = await selectUnfinishedBatches(catalogIn(context.db, stateSchema))
+  const kept = await selectKeptBatchIds(context.db, stateSchema)
+  const unfinished = (await selectUnfinishedBatches(catalogIn(context.db, stateSchema))).filter(
+    // A partition that is archived and not dropped yet has batches over several runs.
+    ({ id, state }) => state !== 'verified' || !kept.has(id),
+  )
   if (unfinished.length > 0) {
     const reason = `${unfinished.length} batches that an earlier run left unfinished`
     await context.act({ kind: 'discard-batches', target: `${stateSchema}.archive_batch`, reason }, async ({ db }) => ({
@@ -60,12 +66,31 @@ async function cleanStore(slice: Slice, stateSchema: string, killed: boolean): P
   const access = await takeStore(slice)
   if (access.kind === 'refused') return
   if (stray.length > 0 || killed) await removeObjects(slice, stray)
+  await writeStale(slice, stale, access.owner)
+}
+
+/** Lets the manifests of batches follow that left the database together. If they cannot now, the next run sees to it. */
+export async function followStaleManifests(slice: Slice): Promise<void> {
+  const { context } = slice
+  if (context.stateSchema === undefined) return
+  try {
+    const access = await takeStore(slice)
+    if (access.kind === 'refused') return
+    await writeStale(slice, await selectStaleManifests(catalogIn(context.db, context.stateSchema)), access.owner)
+  } catch (error) {
+    if (!isStoreProblem(error) || context.signal.aborted) throw error
+    context.logger.warn({ event: 'manifest-behind' }, 'manifests lag behind')
+  }
+}
+
+async function writeStale(slice: Slice, stale: readonly BatchWithObjects[], owner: RecordedOwner): Promise<void> {
+  const { context } = slice
   if (stale.length === 0) return
   const reason = `${stale.length} manifests that do not say yet that their rows are gone`
   const target = (await context.client('store')).location
   await context.act({ kind: 'write-manifest', target, via: 'store', reason }, async (store) => {
     for (const batch of stale) {
-      await storeManifest(slice, store, manifestFromCatalog(batch, access.owner))
+      await storeManifest(slice, store, manifestFromCatalog(batch, owner))
       slice.manifestsFollowed.push(batch.id)
     }
   })

@@ -84,6 +84,12 @@ const policy = z.strictObject({
     .describe(
       'Whether to delete although a user trigger fires on DELETE: it may change or refuse what nobody here can foresee.',
     ),
+  detachPartitions: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether expired partitions of a partitioned relation go as a whole: detached CONCURRENTLY over the direct connection, archived, and dropped. false: row by row.',
+    ),
   children: z.array(child).default([]).describe('Relations whose rows go together with those of the policy.'),
   keepWhile: z.array(keepCondition).default([]).describe('Rows to which any of these applies stay.'),
   members: z.array(member).default([]).describe('Relations whose rows must have expired, too.'),

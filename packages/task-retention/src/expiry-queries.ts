@@ -1,7 +1,9 @@
 /** Finds and counts expired rows. Every statement is a plain read; whoever calls bounds its time. */
+import type { RelationName } from '@battlescope/database'
 import { sql, type Kysely, type RawBuilder } from 'kysely'
 import { and, equal, isDeletable, tableOf, willBeDeletable, type Expiry } from './expiry.js'
 import { keyOf } from './policy.js'
+import type { KeyColumn } from './preflight-facts.js'
 
 /** One expired row. */
 export interface ExpiredKey {
@@ -26,25 +28,43 @@ export interface ExpiredKeysOptions {
 export async function selectExpiredKeys(
   db: Kysely<unknown>,
   expiry: Expiry,
-  { limit, after }: ExpiredKeysOptions,
+  options: ExpiredKeysOptions,
 ): Promise<readonly ExpiredKey[]> {
   const { relation, timeColumn } = expiry.policy
-  const time = sql.id('t', timeColumn)
-  const keys = expiry.keyColumns.map(({ name }) => sql.id('t', name))
-  const conditions = [isDeletable(expiry, 't'), ...(after === undefined ? [] : [isBehind(expiry, after)])]
+  const source = { relation, timeColumn, keyColumns: expiry.keyColumns }
+  return selectKeys(db, source, isDeletable(expiry, 't'), options)
+}
+
+/** Where keys are read: a relation, or a partition of it that is no longer one. */
+export interface KeySource {
+  readonly relation: RelationName
+  readonly timeColumn: string
+  readonly keyColumns: readonly KeyColumn[]
+}
+
+/** Rows `t` that meet the condition, in order of time and key. */
+export async function selectKeys(
+  db: Kysely<unknown>,
+  source: KeySource,
+  condition: RawBuilder<boolean>,
+  { limit, after }: ExpiredKeysOptions,
+): Promise<readonly ExpiredKey[]> {
+  const time = sql.id('t', source.timeColumn)
+  const keys = source.keyColumns.map(({ name }) => sql.id('t', name))
+  const conditions = [condition, ...(after === undefined ? [] : [isBehind(source, after)])]
   const { rows } = await sql<ExpiredKey>`
     SELECT ARRAY[${sql.join(keys.map((key) => sql`${key}::text`))}] AS key, ${textOf(time)} AS time,
       to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM') AS month
-    FROM ${tableOf(relation)} t WHERE ${and(conditions)}
+    FROM ${tableOf(source.relation)} t WHERE ${and(conditions)}
     ORDER BY ${sql.join([time, ...keys])} LIMIT ${limit}`.execute(db)
   return rows
 }
 
 function isBehind(
-  { policy, keyColumns }: Expiry,
+  { timeColumn, keyColumns }: KeySource,
   { time, key }: Pick<ExpiredKey, 'key' | 'time'>,
 ): RawBuilder<boolean> {
-  const columns = [sql.id('t', policy.timeColumn), ...keyColumns.map(({ name }) => sql.id('t', name))]
+  const columns = [sql.id('t', timeColumn), ...keyColumns.map(({ name }) => sql.id('t', name))]
   const values = [
     sql`${time}::timestamptz`,
     // The type is text of the catalog, quoted where it needs it.

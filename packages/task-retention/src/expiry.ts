@@ -35,6 +35,8 @@ export interface Expiry {
   readonly keyColumns: readonly KeyColumn[]
   /** Links without an index on their columns: see {@link PreflightReport}. */
   readonly unindexed: ReadonlySet<string>
+  /** OIDs of partitions whose rows are not to be deleted one by one. */
+  readonly exceptPartitions?: readonly string[]
 }
 
 /** `public.killmail_events(battle_id)`: one text per link, whatever it points to. */
@@ -71,7 +73,13 @@ type Condition = RawBuilder<boolean>
  * is looked at. The names g, h, m and n are taken by subqueries.
  */
 export function isDeletable(expiry: Expiry, alias: string): Condition {
-  return and([isExpired(expiry, alias), isNotNewest(expiry.policy, alias)])
+  const { policy, exceptPartitions = [] } = expiry
+  const elsewhere = sql<boolean>`${sql.id(alias, 'tableoid')} <> ALL (${`{${exceptPartitions.join()}}`}::oid[])`
+  return and([
+    isExpired(expiry, alias),
+    isNotNewest(policy, alias),
+    ...(exceptPartitions.length === 0 ? [] : [elsewhere]),
+  ])
 }
 
 /**

@@ -41,6 +41,7 @@ export interface Policy {
   readonly keep: Period
   readonly archive: boolean
   readonly allowTriggers: boolean
+  readonly detachPartitions: boolean
   /** In the order in which they are deleted: {@link judgePreflight} puts those that point to other children first. */
   readonly children: readonly Child[]
   readonly keepWhile: readonly KeepCondition[]
@@ -57,6 +58,7 @@ export function resolvePolicies(config: RetentionConfig): readonly Policy[] {
     keep: policy.keep ?? config.keep,
     archive: policy.archive,
     allowTriggers: policy.allowTriggers,
+    detachPartitions: policy.detachPartitions,
     children: policy.children.map(linkOf),
     keepWhile: policy.keepWhile.map((condition) =>
       'is' in condition

@@ -3,6 +3,7 @@ import { linkKeyOf } from './expiry.js'
 import { isSameRelation, keyOf, type Link, type Policy } from './policy.js'
 import type { PreflightFacts, RelationFacts } from './preflight-facts.js'
 import { columnProblems } from './preflight-columns.js'
+import { whyRowByRow } from './plan-partitions.js'
 import { hasLookupIndex, judgeIndexes } from './preflight-indexes.js'
 import { judgeReferences } from './preflight-references.js'
 import { judgeDeletable, judgeReadable } from './preflight-relations.js'
@@ -83,7 +84,7 @@ function judgePolicy(
         summary: `${relation} does not exist: ${policy.name} does without it`,
       })),
       ...unique([...judged.flatMap((judgement) => judgement.warnings), ...references.warnings]),
-      ...(own?.kind === 'partitioned' ? [partitionedWarning(own)] : []),
+      ...(own?.kind === 'partitioned' ? [partitionedWarning(own, whyRowByRow(facts, policy))] : []),
       ...judgeIndexes(facts, policy, { checked, batchRows }),
     ],
     keys: new Map(targets.map((target) => [keyOf(target.relation), target.primaryKey])),
@@ -138,10 +139,11 @@ function partitioningOf({ references }: PreflightFacts, facts: RelationFacts): P
   }
 }
 
-function partitionedWarning(facts: RelationFacts): Problem {
+function partitionedWarning(facts: RelationFacts, rowByRow: string | undefined): Problem {
   const relation = keyOf(facts.relation)
   const partitions = facts.partitionCount === 1 ? '1 partition' : `${facts.partitionCount} partitions`
-  return { code: 'partitioned', relation, summary: `${relation} is partitioned: it has ${partitions}` }
+  const how = rowByRow === undefined ? 'expired ones go as a whole' : `rows go one by one, because ${rowByRow}`
+  return { code: 'partitioned', relation, summary: `${relation} is partitioned: it has ${partitions}; ${how}` }
 }
 
 function unindexedLinks(facts: PreflightFacts, policies: readonly Policy[]): ReadonlySet<string> {

@@ -22,6 +22,7 @@ import { codeOf, isStoreProblem } from './batch-errors.js'
 import { cleanUp, reportStoreProblem } from './clean-up.js'
 import type { Cursor } from './cursor.js'
 import { takeStore } from './ownership.js'
+import { createMonthStatement, selectCreateStatement } from './partition-records.js'
 import { resolvePolicies } from './policy.js'
 import { findHolders, type MissingRows } from './referenced-batches.js'
 import type { RestoreRequest } from './request.js'
@@ -183,7 +184,7 @@ class Restore {
     } catch (error) {
       // What went in so far is renamed in the catalog; what lags behind in the store is found by the next run.
       if (!this.#isRefusal(error)) throw error
-      slice.report(refusal(batch, error))
+      slice.report(refusal(batch, await this.#explained(batch, error)))
       finished = true
     }
     if (moved.length > 0) await finishMove(slice, batch.id, moved, this.owner)
@@ -307,6 +308,15 @@ class Restore {
       summary: `${different} rows of ${relation} were in the database already and say something else than the archive; they were left as they are`,
       details: { hint: 'the archived versions are in the objects under restored/' },
     })
+  }
+
+  /** What is said of rows that no partition takes: which one would. PostgreSQL names no constraint then, as it does for a CHECK. */
+  async #explained(batch: BatchWithObjects, error: unknown): Promise<unknown> {
+    const { constraint } = error as { readonly constraint?: string }
+    if (codeOf(error) !== '23514' || constraint !== undefined) return error
+    const known = await selectCreateStatement(this.slice.context.db, this.stateSchema, batch.id)
+    const hint = `make room first, then restore again: ${known ?? createMonthStatement(batch)}`
+    return Object.assign(error as Error, { hint })
   }
 
   /** The rows, the schema or the object are at fault, not the circumstances: the other batches can come back all the same. */

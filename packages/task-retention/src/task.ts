@@ -8,6 +8,9 @@ import { beginSlot, cursorSchema, horizonsIn, progressOf, withSlotEnded, type Cu
 import { expiryOf, stillExpired } from './expiry.js'
 import { countExpired, selectExpiredKeys } from './expiry-queries.js'
 import { buildMissingIndexes } from './missing-indexes.js'
+import { reportWaiting, recoverPartitions } from './partition-recovery.js'
+import { planPartitionWork, runPartitions } from './partition-run.js'
+import { mayDetach } from './plan-partitions.js'
 import { runOrphans } from './orphans.js'
 import { takeStore } from './ownership.js'
 import { forecast, planPolicies, resultOf, stuckFinding, type PolicyPlan } from './plan.js'
@@ -43,7 +46,7 @@ export const retention: Task<typeof retentionConfig, unknown, Cursor, RetentionR
         ...policy.members.map((member) => ({ relation: relation(member), privileges: ['select'] as const })),
       ]),
       ...(policies.some(({ archive }) => archive) ? { clients: ['store'] as const } : {}),
-      ...(config.createMissingIndexes ? { direct: true } : {}),
+      ...(config.createMissingIndexes || policies.some(mayDetach) ? { direct: true } : {}),
     }
   },
   run: runSlice,
@@ -55,10 +58,15 @@ async function runSlice(context: Context & { readonly request: RetentionRequest 
   const slice = new Slice(context, beginSlot(saved, context.slot, policies))
   if (context.request !== undefined) return performRequest(slice, context.request)
   await cleanUp(slice)
+  await recoverPartitions(slice)
   const facts = await selectPreflightFacts(context.db, policies)
   const report = judgePreflight(facts, policies, context.config)
   const plan = planPolicies(report, context.hasClient('store'))
   for (const finding of plan.findings) slice.report(finding)
+  await reportWaiting(
+    slice,
+    plan.runnable.map(({ policy }) => policy.name),
+  )
   await buildMissingIndexes(slice, plan.runnable)
   if (context.dryRun) return planSlice(slice, facts, report, plan)
   // The horizon is that of the slot's first run, whatever happens to the others.
@@ -95,11 +103,13 @@ async function runPolicy(
     horizon: horizons.byPolicy[name] ?? horizons.slotAt,
     asText: new Map(),
   }
+  const partitions = await runPartitions(slice, facts, expiry, plan.horizon)
+  const rows = { ...expiry, exceptPartitions: partitions.except }
   const db = context.reader({ statementTimeoutMs: context.config.countLimit })
   let end: PolicyEnd
   try {
     end = await runBatches(slice, plan, (limit, after) =>
-      selectExpiredKeys(db, expiry, { limit, ...(after === undefined ? {} : { after }) }),
+      selectExpiredKeys(db, rows, { limit, ...(after === undefined ? {} : { after }) }),
     )
   } catch (error) {
     // A list that takes too long takes too long in every run: the other policies go on, and a human has to see it.
@@ -116,7 +126,9 @@ async function runPolicy(
     const orphans = await runOrphans(slice, plan, report)
     if (orphans.kind === 'stopped') return orphans
   }
-  if (end.kind === 'stopped') return end
+  if (end.kind === 'stopped') return { ...end, remaining: end.remaining + partitions.left }
+  if (partitions.left > 0) return { kind: 'stopped', remaining: partitions.left }
+  end = { ...end, setAside: end.setAside + partitions.setAside }
   slice.cursor = withSlotEnded(slice.cursor, name, { expired: end.setAside > 0 })
   const stuck = stuckFinding(name, slice.cursor.stuck[name] ?? 0, context.config)
   if (stuck !== undefined) slice.report(stuck)
@@ -129,7 +141,10 @@ async function planSlice(slice: Slice, facts: PreflightFacts, report: PreflightR
   const db = context.reader({ statementTimeoutMs: context.config.countLimit })
   for (const own of plan.runnable) {
     const { policy } = own
-    const expiry = expiryOf(report, policy.name, horizonsIn(cursor), context.stateSchema)
+    const horizons = horizonsIn(cursor)
+    const whole = expiryOf(report, policy.name, horizons, context.stateSchema)
+    const horizon = horizons.byPolicy[policy.name] ?? horizons.slotAt
+    const expiry = { ...whole, exceptPartitions: await planPartitionWork(slice, facts, whole, horizon) }
     const count = await countExpired(db, expiry)
     const rate = cursor.rates[policy.name]
     const work = forecast({ report: own, count, facts, rate, config: context.config })

@@ -25,14 +25,18 @@ export async function selectThrottleFacts(
   relations: readonly RelationName[],
 ): Promise<ThrottleFacts> {
   const { rows } = await sql<FactsRow>`
-    WITH ours AS (
+    WITH named AS (
+      SELECT c.oid, c.relkind
+      FROM unnest(${relations.map(({ schema }) => schema)}::text[], ${relations.map(({ name }) => name)}::text[]) AS w (schema, name)
+        JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+        JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+    ), ours AS (
       SELECT c.oid, n.nspname AS schema, c.relname AS name,
-        greatest(age(c.relfrozenxid)::float8 / current_setting('autovacuum_freeze_max_age')::float8,
-          mxid_age(c.relminmxid)::float8 / current_setting('autovacuum_multixact_freeze_max_age')::float8) AS due
-      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        JOIN unnest(${relations.map(({ schema }) => schema)}::text[], ${relations.map(({ name }) => name)}::text[]) AS w (schema, name)
-          ON w.schema = n.nspname AND w.name = c.relname
-      WHERE c.relkind = 'r'
+        CASE WHEN c.relkind = 'r' THEN greatest(age(c.relfrozenxid)::float8 / current_setting('autovacuum_freeze_max_age')::float8,
+          mxid_age(c.relminmxid)::float8 / current_setting('autovacuum_multixact_freeze_max_age')::float8) END AS due
+      FROM (SELECT r.oid AS relid FROM named r WHERE r.relkind = 'r'
+          UNION SELECT t.relid FROM named r CROSS JOIN LATERAL pg_partition_tree(r.oid) t WHERE r.relkind = 'p') o
+        JOIN pg_catalog.pg_class c ON c.oid = o.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     ), replica AS (
       SELECT coalesce(nullif(application_name, ''), host(client_addr), pid::text) AS name, state, replay_lag,
         pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,

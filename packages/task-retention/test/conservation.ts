@@ -6,20 +6,27 @@ import { decodeRows, parseManifest, pinTextOutput, readWhole, type Manifest } fr
 import { openConnections, parseRelationName, quoteIdentifier } from '@battlescope/database'
 import type { Store } from '@battlescope/cold-storage'
 import { sql, type Kysely } from 'kysely'
-import { relations, type World } from './world.js'
+import { relations as battlescope, type World } from './world.js'
 
 const unit = { statementTimeoutMs: 60_000 }
 
 /** Remembers every row as it is now, in a schema beside. */
-export async function rememberRows({ database }: World): Promise<void> {
+export async function rememberRows({ database }: World, relations: readonly string[] = battlescope): Promise<void> {
   await database.query('DROP SCHEMA IF EXISTS original CASCADE; CREATE SCHEMA original')
   for (const relation of relations) {
     await database.query(`CREATE TABLE original.${parseRelationName(relation).name} AS TABLE ${relation}`)
   }
 }
 
-/** @returns what is wrong; empty when all is well */
-export async function findLosses(world: World): Promise<readonly string[]> {
+/**
+ * @param asides tables that hold rows of a relation beside it, by its name: partitions on their way out
+ * @returns what is wrong; empty when all is well
+ */
+export async function findLosses(
+  world: World,
+  relations: readonly string[] = battlescope,
+  asides: Readonly<Record<string, readonly string[]>> = {},
+): Promise<readonly string[]> {
   const store = await world.store()
   const manifests = await readManifests(store)
   const problems = await compareWithCatalog(world, manifests)
@@ -27,11 +34,13 @@ export async function findLosses(world: World): Promise<readonly string[]> {
     world,
     store,
     manifests.filter(({ state }) => state === 'deleted'),
+    relations,
   )
   for (const relation of relations) {
     const { name } = parseRelationName(relation)
     const original = `SELECT t::text AS row FROM original.${name} t`
-    const found = `SELECT t::text AS row FROM ${relation} t UNION ALL SELECT t::text FROM archived.${name} t`
+    const live = [relation, ...(asides[relation] ?? [])].map((each) => `SELECT t::text AS row FROM ${each} t`)
+    const found = `${live.join(' UNION ALL ')} UNION ALL SELECT t::text FROM archived.${name} t`
     const lost = await world.database.query<{ row: string }>(`${original} EXCEPT ALL (${found})`)
     const extra = await world.database.query<{ row: string }>(`(${found}) EXCEPT ALL ${original}`)
     if (lost.length > 0) problems.push(`${relation}: ${lost.length} rows lost, such as ${lost[0]?.row ?? ''}`)
@@ -71,7 +80,12 @@ async function compareWithCatalog({ database, names }: World, manifests: readonl
 }
 
 /** Every row of the given batches, into a schema beside. */
-async function unpack(world: World, store: Store, manifests: readonly Manifest[]): Promise<void> {
+async function unpack(
+  world: World,
+  store: Store,
+  manifests: readonly Manifest[],
+  relations: readonly string[],
+): Promise<void> {
   await world.database.query('DROP SCHEMA IF EXISTS archived CASCADE; CREATE SCHEMA archived')
   for (const relation of relations) {
     await world.database.query(`CREATE TABLE archived.${parseRelationName(relation).name} (LIKE ${relation})`)

@@ -171,6 +171,24 @@ export async function markDeleted(db: CatalogDb, id: string): Promise<Date | und
   return row?.deleted_at ?? undefined
 }
 
+/**
+ * The same for batches that leave the database together. One that says `deleted` already says it of the same rows: another database
+ * with the same past got there first, and `archive adopt` took that over.
+ * @returns whether all of them are deleted now; else nothing may be deleted
+ */
+export async function markAllDeleted(db: CatalogDb, ids: readonly string[]): Promise<boolean> {
+  if (ids.length === 0) return true
+  const own = sql<SqlBool>`id = ANY (${[...ids]}::uuid[])`
+  await db
+    .updateTable('archive_batch')
+    .set({ state: 'deleted', deleted_at: sql<Date>`clock_timestamp()` })
+    .where(own)
+    .where('state', '=', 'verified')
+    .execute()
+  const deleted = await db.selectFrom('archive_batch').select('id').where(own).where('state', '=', 'deleted').execute()
+  return deleted.length === new Set(ids).size
+}
+
 /** What is deleted stays deleted: its rows are only in the archive. @returns those that were discarded now. */
 export async function discardBatches(db: CatalogDb, ids: readonly string[]): Promise<readonly string[]> {
   if (ids.length === 0) return []

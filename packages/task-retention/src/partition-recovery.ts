@@ -1,0 +1,158 @@
+/** What earlier runs began with partitions: looked at first in every run, by what the scheduler's own table says. */
+import { catalogIn, markAllDeleted } from '@battlescope/archive'
+import { parseRelationName } from '@battlescope/database'
+import { codeOf } from './batch-errors.js'
+import { discardBatch } from './clean-up.js'
+import { noContent } from './content-hash.js'
+import type { ArchivedSoFar, PartitionRecord } from './partition-facts.js'
+import { attachedAgainFinding, goneFinding, pendingFinding, waitingFinding } from './partition-findings.js'
+import { finalizeDetach } from './partition-queries.js'
+import {
+  deletePartitionRecord,
+  selectPartitionRecords,
+  updateArchived,
+  updateAttachedAgain,
+  updateDetached,
+  updateDropped,
+} from './partition-records.js'
+import { judgeRecord } from './plan-partitions.js'
+import { keepCommit } from './queries.js'
+import type { Slice } from './slice.js'
+
+export const nothingArchived: ArchivedSoFar = {
+  batchIds: [],
+  rows: 0,
+  hash: noContent,
+  columns: undefined,
+  last: undefined,
+}
+
+/** A lock, a statement's time, a deadlock: waiting helps. */
+const passing = new Set(['55P03', '57014', '40P01'])
+
+export function mayPass(error: unknown): boolean {
+  return passing.has(codeOf(error))
+}
+
+export async function recoverPartitions(slice: Slice): Promise<void> {
+  const { context } = slice
+  const { stateSchema } = context
+  if (stateSchema === undefined) return
+  for (const record of await selectPartitionRecords(context.db, stateSchema)) await recover(slice, stateSchema, record)
+}
+
+/** Detached partitions whose policy does not run: nobody else would tell of them. */
+export async function reportWaiting(slice: Slice, running: readonly string[]): Promise<void> {
+  const { context } = slice
+  if (context.stateSchema === undefined) return
+  for (const record of await selectPartitionRecords(context.db, context.stateSchema)) {
+    if (record.place !== 'detached' || running.includes(record.policy)) continue
+    slice.report(waitingFinding(record, `the policy ${record.policy} does not run`))
+  }
+}
+
+async function recover(slice: Slice, stateSchema: string, record: PartitionRecord): Promise<void> {
+  const { context } = slice
+  const target = record.relation
+  const reason = record.partition
+  const decision = judgeRecord(record, slice.cursor.slotId, context.clock.now())
+  switch (decision.kind) {
+    case 'idle':
+    case 'drop':
+      return
+    case 'finalize':
+      await finalize(slice, stateSchema, record)
+      return
+    case 'forget':
+      await context.act({ kind: 'forget-partition', target, reason }, async ({ db }) => {
+        await deletePartitionRecord(db, stateSchema, record.id)
+      })
+      return
+    case 'attached-again':
+      slice.report(attachedAgainFinding(record))
+      if (!decision.isNew) return
+      await forgetArchived(slice, stateSchema, record, 'its rows are live again')
+      await context.act({ kind: 'note-partition', target, reason: `${reason} is attached again` }, async ({ db }) => {
+        await updateAttachedAgain(db, stateSchema, record.id, slice.cursor.slotId)
+      })
+      return
+    case 'gone':
+      slice.report(goneFinding(record))
+      await context.act({ kind: 'note-partition', target, reason: `${reason} is gone` }, async ({ db }) => {
+        // Their rows left the database by another hand. These copies are the only ones now, and must never be discarded.
+        await markAllDeleted(catalogIn(db, stateSchema), record.archived.batchIds)
+        await updateDropped(db, stateSchema, record.id)
+      })
+      return
+    case 'leave':
+      slice.report(waitingFinding(record, decision.why))
+  }
+}
+
+/** Tries per run: each waits for `lockTimeout` for every transaction that is older than the detach. */
+const mostTries = 3
+const pauseMs = 200
+
+/** @returns whether the partition is detached now */
+export async function finalize(slice: Slice, stateSchema: string, record: PartitionRecord): Promise<boolean> {
+  const { context } = slice
+  const action = {
+    kind: 'finalize-detach',
+    target: record.relation,
+    reason: record.partition,
+    lockTimeoutMs: context.config.lockTimeout,
+    via: 'direct' as const,
+  }
+  for (let tried = 1; ; tried += 1) {
+    try {
+      await context.act(action, ({ db }) =>
+        finalizeDetach(db, parseRelationName(record.relation), parseRelationName(record.partition)),
+      )
+      await confirmDetached(slice, stateSchema, record)
+      return true
+    } catch (error) {
+      if (context.signal.aborted) throw error
+      if (mayPass(error) && tried < mostTries) await context.clock.sleep(pauseMs * tried)
+      else if (mayPass(error)) {
+        slice.report(pendingFinding(record, error))
+        return false
+      } else if (isRefusal(error)) {
+        slice.report(waitingFinding(record, (error as Error).message))
+        return false
+      } else throw error
+    }
+  }
+}
+
+export async function confirmDetached(slice: Slice, stateSchema: string, record: PartitionRecord): Promise<void> {
+  const { context } = slice
+  await context.act({ kind: 'confirm-detach', target: record.relation, reason: record.partition }, async ({ db }) => {
+    await keepCommit(db)
+    await updateDetached(db, stateSchema, record.id)
+  })
+}
+
+/** What no waiting mends: no session, no right, not that kind of object, something depends on it. The connection itself is in order. */
+export function isRefusal(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === 'no-direct-connection' || code === 'client-unavailable' || /^(42|55|0A|2B)...$/.test(code)
+}
+
+/** What was archived of a partition is no copy of it any more. First the record, so that whoever cleans up may discard the batches. */
+export async function forgetArchived(
+  slice: Slice,
+  stateSchema: string,
+  record: PartitionRecord,
+  why: string,
+): Promise<void> {
+  const { context } = slice
+  const { batchIds } = record.archived
+  await context.act(
+    { kind: 'reset-partition', target: record.relation, reason: `${record.partition}: ${why}` },
+    async ({ db }) => {
+      await updateArchived(db, stateSchema, record.id, nothingArchived)
+    },
+  )
+  if (context.dryRun || !context.hasClient('store')) return
+  for (const id of batchIds) await discardBatch(slice, id, record.relation, why)
+}

@@ -1,0 +1,285 @@
+/** The partitions of one policy in one run: what earlier runs detached first, then one expired partition after the other. */
+import { randomUUID } from 'node:crypto'
+import { codeOf } from './batch-errors.js'
+import { DetachedPartition } from './detached-partition.js'
+import { isDeletable, type Expiry } from './expiry.js'
+import type { PartitionContent, PartitionFacts, PartitionRecord } from './partition-facts.js'
+import { foreignPendingFinding, rowByRowFinding, waitingFinding } from './partition-findings.js'
+import { detachConcurrently, selectContent, selectPartitioned } from './partition-queries.js'
+import { confirmDetached, finalize, isRefusal, mayPass } from './partition-recovery.js'
+import { selectPartitionRecords, upsertAnnounced } from './partition-records.js'
+import { forecastPartition, judgeContent, selectExpired, whyPartitionsStay, whyRowByRow } from './plan-partitions.js'
+import { keyOf, type Policy } from './policy.js'
+import type { PreflightFacts } from './preflight-facts.js'
+import { keepCommit } from './queries.js'
+import type { Slice } from './slice.js'
+import { Bystanders } from './stand-aside.js'
+
+export interface PartitionsEnd {
+  /** OIDs of partitions whose rows are not to be deleted one by one in this run. */
+  readonly except: readonly string[]
+  /** Partitions that are left for the next run of this slot. */
+  readonly left: number
+  /** Partitions that expired and stay for the rest of the slot. */
+  readonly setAside: number
+}
+
+type DetachEnd =
+  { readonly kind: 'detached' | 'pending' | 'locked' } | { readonly kind: 'refused'; readonly why: string }
+
+export async function runPartitions(
+  slice: Slice,
+  facts: PreflightFacts,
+  expiry: Expiry,
+  horizon: Date,
+): Promise<PartitionsEnd> {
+  return new PartitionRun(slice, facts, expiry, horizon).run()
+}
+
+/** What {@link runPartitions} would do, as actions of a dry run. @returns OIDs of the partitions that would go */
+export async function planPartitionWork(
+  slice: Slice,
+  facts: PreflightFacts,
+  expiry: Expiry,
+  horizon: Date,
+): Promise<readonly string[]> {
+  return new PartitionRun(slice, facts, expiry, horizon).plan()
+}
+
+class PartitionRun {
+  readonly #slice: Slice
+  readonly #facts: PreflightFacts
+  readonly #expiry: Expiry
+  readonly #horizon: Date
+  readonly #bystanders: Bystanders
+  /** Why rows go one by one. */
+  readonly #reasons: string[] = []
+  readonly #except = new Set<string>()
+  #hasNoSession = false
+  /**
+   * Set once a partition is pending, or detached and not dropped: until that is over, no other one is detached. Whatever keeps it would
+   * keep the next one, too, and what is detached nobody sees.
+   */
+  #inTheWay: 'left' | 'setAside' | undefined
+  #left = 0
+  #setAside = 0
+
+  constructor(slice: Slice, facts: PreflightFacts, expiry: Expiry, horizon: Date) {
+    this.#slice = slice
+    this.#facts = facts
+    this.#expiry = expiry
+    this.#horizon = horizon
+    this.#bystanders = new Bystanders(slice, [expiry.policy.relation])
+  }
+
+  async run(): Promise<PartitionsEnd> {
+    await this.#finishDetached()
+    for (const partition of await this.#expired()) {
+      if (this.#inTheWay === undefined && (await this.#isTimeUp())) this.#inTheWay = 'left'
+      if (this.#inTheWay !== undefined) this.#spare(partition, this.#inTheWay)
+      else if (!this.#hasNoSession && (await this.#contentOf(partition)) !== undefined) await this.#take(partition)
+    }
+    this.#tell()
+    return { except: [...this.#except], left: this.#left, setAside: this.#setAside }
+  }
+
+  async plan(): Promise<readonly string[]> {
+    const { context } = this.#slice
+    for (const record of await this.#ownRecords()) {
+      if (record.place !== 'detached') continue
+      await context.act({ kind: 'drop-partition', target: record.relation, reason: record.partition }, () =>
+        Promise.resolve(),
+      )
+    }
+    let rows = 0
+    for (const partition of await this.#expired()) {
+      const content = await this.#contentOf(partition, rows)
+      if (content === undefined) continue
+      this.#except.add(partition.oid)
+      rows += content.rows
+      const work = forecastPartition(this.#policy, partition, content)
+      await context.act({ kind: 'detach-partition', via: 'direct', ...work }, () => Promise.resolve())
+      if (this.#policy.archive) await context.act({ kind: 'archive', via: 'store', ...work }, () => Promise.resolve())
+      await context.act({ kind: 'drop-partition', ...work }, () => Promise.resolve())
+    }
+    this.#tell()
+    return [...this.#except]
+  }
+
+  get #policy(): Policy {
+    return this.#expiry.policy
+  }
+
+  async #isTimeUp(): Promise<boolean> {
+    const { mustStop, rowsLeft } = this.#slice
+    return mustStop || rowsLeft === 0 || (await this.#bystanders.standAside()) !== undefined
+  }
+
+  /** It stays as it is for the rest of the run (`left`) or of the slot. */
+  #spare({ oid }: Pick<PartitionFacts, 'oid'>, until: 'left' | 'setAside'): void {
+    this.#except.add(oid)
+    if (until === 'left') this.#left += 1
+    else this.#setAside += 1
+  }
+
+  #tell(): void {
+    if (this.#reasons.length > 0) this.#slice.report(rowByRowFinding(this.#policy, this.#reasons))
+  }
+
+  async #ownRecords(): Promise<readonly PartitionRecord[]> {
+    const { context } = this.#slice
+    if (context.stateSchema === undefined) return []
+    const records = await selectPartitionRecords(context.db, context.stateSchema)
+    return records.filter(({ policy }) => policy === this.#policy.name)
+  }
+
+  // ── detached by an earlier run ─────────────────────────────────────────────────────────────────────────────────
+
+  async #finishDetached(): Promise<void> {
+    for (const record of await this.#ownRecords()) {
+      // A finding says already what keeps a pending one.
+      if (record.place === 'pending') this.#keep(record, 'left')
+      if (record.place === 'attached' && record.attachedAgainSlot === this.#slice.cursor.slotId)
+        this.#spare(record, 'setAside')
+      if (record.place === 'detached') await this.#finish(record)
+    }
+  }
+
+  async #finish(record: PartitionRecord): Promise<void> {
+    const slice = this.#slice
+    if (record.relation !== keyOf(this.#policy.relation)) {
+      slice.report(
+        waitingFinding(record, `the policy ${record.policy} is about ${keyOf(this.#policy.relation)} by now`),
+      )
+      this.#keep(record, 'setAside')
+      return
+    }
+    if (await this.#isTimeUp()) {
+      this.#keep(record, 'left')
+      return
+    }
+    const end = await new DetachedPartition(slice, this.#expiry, this.#horizon, record).run()
+    if (end !== 'dropped') this.#keep(record, end === 'stopped' ? 'left' : 'setAside')
+  }
+
+  #keep(record: PartitionRecord, until: 'left' | 'setAside'): void {
+    this.#spare(record, until)
+    this.#inTheWay = until
+  }
+
+  // ── expired ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Partitions that may go as a whole, oldest first. Row by row goes what is not among them, with the reason. */
+  async #expired(): Promise<readonly PartitionFacts[]> {
+    const { context } = this.#slice
+    const policy = this.#policy
+    const facts = await selectPartitioned(context.db, policy)
+    if (facts === undefined) return []
+    const { whole, others } = selectExpired(facts, this.#horizon)
+    if (whole.length + others.length === 0) return []
+    const why = whyRowByRow(this.#facts, policy) ?? whyPartitionsStay(policy, facts)
+    if (why !== undefined) {
+      this.#reasons.push(why)
+      return []
+    }
+    this.#reasons.push(...others.map((other) => other.why))
+    const ours = new Set((await this.#ownRecords()).map(({ oid }) => oid))
+    const foreign = facts.partitions.find(({ isPending, oid }) => isPending && !ours.has(oid))
+    if (foreign !== undefined) this.#slice.report(foreignPendingFinding(policy.relation, foreign.relation))
+    // PostgreSQL has one pending detach per relation at a time.
+    if (foreign !== undefined) this.#inTheWay ??= 'setAside'
+    return whole.filter(({ oid }) => !this.#except.has(oid))
+  }
+
+  /** @returns undefined when the partition does not go as a whole in this run */
+  async #contentOf(partition: PartitionFacts, taken = 0): Promise<PartitionContent | undefined> {
+    const { context, rowsLeft } = this.#slice
+    const { countLimit, maxRowsPerRun } = context.config
+    const name = keyOf(partition.relation)
+    let content: PartitionContent
+    try {
+      // The very statement that will compare it under lock: one that takes too long does so before anything was begun.
+      content = await selectContent(context.reader({ statementTimeoutMs: countLimit }), partition.relation, {
+        keyColumns: this.#expiry.keyColumns,
+        mayGo: isDeletable(this.#expiry, 't'),
+        hashed: this.#policy.archive,
+      })
+    } catch (error) {
+      if (codeOf(error) !== '57014' || context.signal.aborted) throw error
+      this.#reasons.push(`comparing ${name} takes longer than countLimit`)
+      return undefined
+    }
+    const decision = judgeContent(name, content, { rowsLeft: rowsLeft - taken, maxRowsPerRun })
+    if (decision.kind === 'rows') {
+      this.#reasons.push(decision.why)
+      return undefined
+    }
+    if (decision.kind === 'go') return content
+    this.#spare(partition, 'left')
+    return undefined
+  }
+
+  async #take(partition: PartitionFacts): Promise<void> {
+    const end = await this.#detach(partition)
+    if (end.kind === 'refused') {
+      this.#reasons.push(end.why)
+      return
+    }
+    if (end.kind === 'locked') {
+      this.#spare(partition, 'setAside')
+      this.#slice.report({
+        key: `locked-${this.#policy.name}`,
+        severity: 'warning',
+        summary: `${keyOf(partition.relation)} is locked by other sessions and left for later`,
+      })
+      return
+    }
+    const record = (await this.#ownRecords()).find(({ oid }) => oid === partition.oid)
+    if (record?.place === 'detached') await this.#finish(record)
+    else {
+      this.#spare(partition, 'left')
+      this.#inTheWay = 'left'
+    }
+  }
+
+  /** The name is written down first: whatever ends this in between, the next run knows whose detach it is. */
+  async #detach(partition: PartitionFacts): Promise<DetachEnd> {
+    const { context } = this.#slice
+    const schema = context.stateSchema ?? ''
+    const policy = this.#policy
+    const [target, reason] = [keyOf(policy.relation), keyOf(partition.relation)]
+    await context.act({ kind: 'announce-detach', target, reason }, async ({ db }) => {
+      await keepCommit(db)
+      const { oid, bounds } = partition
+      await upsertAnnounced(db, schema, {
+        id: randomUUID(),
+        policy: policy.name,
+        relation: target,
+        partition: reason,
+        oid,
+        bounds,
+      })
+    })
+    const find = async () => (await this.#ownRecords()).find(({ oid }) => oid === partition.oid)
+    const { lockTimeout } = context.config
+    try {
+      await context.act(
+        { kind: 'detach-partition', target, reason, lockTimeoutMs: lockTimeout, via: 'direct' },
+        ({ db }) => detachConcurrently(db, policy.relation, partition.relation),
+      )
+    } catch (error) {
+      if (context.signal.aborted) throw error
+      const record = await find()
+      if (record?.place === 'pending') {
+        return { kind: (await finalize(this.#slice, schema, record)) ? 'detached' : 'pending' }
+      }
+      if (mayPass(error)) return { kind: 'locked' }
+      this.#hasNoSession = codeOf(error) === 'no-direct-connection'
+      if (isRefusal(error)) return { kind: 'refused', why: `${reason} cannot be detached: ${(error as Error).message}` }
+      throw error
+    }
+    const record = await find()
+    if (record !== undefined) await confirmDetached(this.#slice, schema, record)
+    return { kind: 'detached' }
+  }
+}

@@ -1,0 +1,157 @@
+/** Which partitions go as a whole, and why the others do not. Pure. */
+import type { PartitionContent, PartitionedFacts, PartitionFacts, PartitionRecord } from './partition-facts.js'
+import { isSameRelation, keyOf, type Policy } from './policy.js'
+import type { PreflightFacts } from './preflight-facts.js'
+
+/** Whether a policy could take whole partitions, if its relation had any: what asks for a direct connection. */
+export function mayDetach(policy: Policy): boolean {
+  return whyNotByPolicy(policy) === undefined
+}
+
+function whyNotByPolicy({
+  name,
+  detachPartitions,
+  children,
+  members,
+  keepWhile,
+  with: group,
+}: Policy): string | undefined {
+  if (!detachPartitions) return `detachPartitions is off in the policy ${name}`
+  // Each of them decides row by row, or has rows of other relations go along.
+  if (children.length > 0) return `the policy ${name} has children`
+  if (members.length > 0) return `the policy ${name} has members`
+  if (keepWhile.length > 0) return `the policy ${name} has keepWhile`
+  return group === undefined ? undefined : `rows of the policy ${name} go with those of ${group.policy}`
+}
+
+/** Why rows of a partitioned relation go one by one, as far as preflight can tell; undefined: expired partitions go as a whole. */
+export function whyRowByRow(facts: PreflightFacts, policy: Policy): string | undefined {
+  const own = facts.relations.get(keyOf(policy.relation))
+  const relation = keyOf(policy.relation)
+  const byPolicy = whyNotByPolicy(policy)
+  if (byPolicy !== undefined) return byPolicy
+  if (own?.hasDefaultPartition === true)
+    return `${relation} has a default partition, with which PostgreSQL detaches nothing CONCURRENTLY`
+  const reference = facts.references.find(({ to }) => isSameRelation(to, policy.relation))
+  if (reference !== undefined)
+    return `the foreign key ${reference.name} of ${keyOf(reference.from)} points to ${relation}`
+  const trigger = own?.triggers.find(({ event }) => event === 'delete')
+  return trigger === undefined ? undefined : `DROP TABLE does not fire the trigger ${trigger.name}`
+}
+
+/** The same, of what preflight does not read. */
+export function whyPartitionsStay(policy: Policy, facts: PartitionedFacts): string | undefined {
+  const relation = keyOf(policy.relation)
+  if (!facts.isByTime) return `${relation} is not partitioned by range of ${policy.timeColumn} alone`
+  if (facts.hasDefault)
+    return `${relation} has a default partition, with which PostgreSQL detaches nothing CONCURRENTLY`
+  if (!facts.isOwned) return `our role does not own ${relation}`
+  return facts.isPublished ? `a publication sends what is deleted from ${relation}` : undefined
+}
+
+export interface ExpiredPartitions {
+  /** Oldest first. */
+  readonly whole: readonly PartitionFacts[]
+  /** Expired, and handled row by row. */
+  readonly others: readonly { readonly partition: PartitionFacts; readonly why: string }[]
+}
+
+/**
+ * Partitions that lie before the horizon. The last partition stays, whatever it holds: without any, no row could come in.
+ * That all of their rows may go is looked at in the rows.
+ */
+export function selectExpired(facts: PartitionedFacts, horizon: Date): ExpiredPartitions {
+  const endOf = ({ toAt }: PartitionFacts) => toAt?.getTime() ?? Infinity
+  const attached = facts.partitions.filter(({ isPending }) => !isPending)
+  const inOrder = [...attached].sort((a, b) => endOf(a) - endOf(b))
+  const expired = inOrder.slice(0, -1).filter((partition) => endOf(partition) <= horizon.getTime())
+  const judged = expired.map((partition) => ({ partition, why: whyNotWhole(partition) }))
+  return {
+    whole: judged.filter(({ why }) => why === undefined).map(({ partition }) => partition),
+    others: judged.flatMap(({ partition, why }) => (why === undefined ? [] : [{ partition, why }])),
+  }
+}
+
+function whyNotWhole({ relation, ...partition }: PartitionFacts): string | undefined {
+  const name = keyOf(relation)
+  if (!partition.isTable) return `${name} is partitioned itself`
+  if (!partition.isOwned) return `our role does not own ${name}`
+  if (partition.hidesRows) return `row-level security hides rows of ${name} from our role`
+  return partition.isNamedElsewhere ? `a view or function names ${name}` : undefined
+}
+
+export type ContentDecision =
+  | { readonly kind: 'go' }
+  /** Not in this run: others took what one run may delete. */
+  | { readonly kind: 'later' }
+  | { readonly kind: 'rows'; readonly why: string }
+
+/** Whether a partition may go as a whole with what it holds. */
+export function judgeContent(
+  partition: string,
+  content: PartitionContent,
+  { rowsLeft, maxRowsPerRun }: { readonly rowsLeft: number; readonly maxRowsPerRun: number },
+): ContentDecision {
+  if (content.staying > 0) return { kind: 'rows', why: `${content.staying} rows of ${partition} must stay` }
+  if (content.rows > maxRowsPerRun) {
+    return { kind: 'rows', why: `${partition} has ${content.rows} rows, and one run deletes at most ${maxRowsPerRun}` }
+  }
+  return content.rows > rowsLeft ? { kind: 'later' } : { kind: 'go' }
+}
+
+export type RecordDecision =
+  | { readonly kind: 'finalize' }
+  /** Detached: to be archived and dropped by its policy. */
+  | { readonly kind: 'drop' }
+  /** Nothing was begun; may be announced anew. */
+  | { readonly kind: 'idle' }
+  /** Announced long ago, and nobody can still be about to begin. */
+  | { readonly kind: 'forget' }
+  /** Attached again by somebody: what was archived of it is no copy any more. `slot` to be noted. */
+  | { readonly kind: 'attached-again'; readonly isNew: boolean }
+  /** It left by another hand: verified batches are the only copies now. */
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'leave'; readonly why: string }
+
+/** A process may be paused for long between its announcement and the DETACH: for so long the announcement stays. */
+const forgetAfterMs = 7 * 86_400_000
+
+/** What is to be done about a partition that was announced by an earlier run, by where it is now. */
+export function judgeRecord(record: PartitionRecord, slotId: string, now: Date): RecordDecision {
+  switch (record.place) {
+    case 'pending':
+      return { kind: 'finalize' }
+    case 'detached':
+      return { kind: 'drop' }
+    case 'gone':
+      // Dropped before anything began: a partition like any other.
+      return record.detachedAt === undefined && record.archived.batchIds.length === 0
+        ? { kind: 'forget' }
+        : { kind: 'gone' }
+    case 'elsewhere':
+      return { kind: 'leave', why: 'it is a partition of another relation by now' }
+    case 'unknown':
+      return { kind: 'leave', why: 'the table of this name is another one, or it was renamed' }
+    case 'attached':
+      if (record.detachedAt !== undefined) {
+        // For one slot it stays: who wants it for longer has the time for a hold.
+        if (record.attachedAgainSlot === undefined) return { kind: 'attached-again', isNew: true }
+        if (record.attachedAgainSlot === slotId) return { kind: 'attached-again', isNew: false }
+        return { kind: 'idle' }
+      }
+      return now.getTime() - record.announcedAt.getTime() > forgetAfterMs ? { kind: 'forget' } : { kind: 'idle' }
+  }
+}
+
+/** One line of `plan`, per partition. */
+export function forecastPartition(
+  policy: Policy,
+  partition: PartitionFacts,
+  content: PartitionContent,
+): { readonly target: string; readonly reason: string } {
+  const { rows } = content
+  return {
+    target: keyOf(policy.relation),
+    reason: `${policy.name}: partition ${keyOf(partition.relation)}, ${rows} rows, ${partition.sizeBytes} bytes`,
+  }
+}
