@@ -113,9 +113,8 @@ describe.skipIf(missing !== '')(`the image${missing}`, () => {
     const listed = await dockerOk(['run', '--rm', '--entrypoint', 'node', image, '--eval', list])
     const [app, dist, bin] = JSON.parse(listed)
     expect(app).toEqual(['LICENSE', 'THIRD-PARTY-LICENSES.txt', 'bin', 'dist', 'sbom.cdx.json'])
-    expect(dist).toEqual(expect.arrayContaining(['main.cjs', 'parts']))
-    // The bundler's account is for the bill of materials, and is as large as the program.
-    expect(dist).not.toContain('meta.json')
+    // Not the bundler's account, which is for the bill of materials, and as large as the program.
+    expect(dist).toEqual(['cache', 'main.cjs', 'parts'])
     expect(bin).toEqual(readdirSync(join(repository, 'apps/scheduler/bin')).sort())
   })
 
@@ -151,6 +150,16 @@ describe.skipIf(missing !== '')(`the image${missing}`, () => {
       expect(ended).toMatchObject({ outcomes: { analyze: 'succeeded', cluster: expect.any(String) } })
     },
   )
+
+  it('starts from the code cache that was made with it, file by file', async () => {
+    const tasks = ['--env', 'SCHEDULER_TASKS=analyze,cluster,statistics,cache', '--env', 'NODE_DEBUG=code-cache']
+    const { exitCode, stderr } = await run([...hardened, ...tasks])
+    expect(exitCode).toBe(0)
+    const said = stderr.split('\n').filter((line) => line.startsWith('code cache: '))
+    expect(said).toContain('code cache: main.cjs accepted')
+    expect(said.length).toBeGreaterThan(4)
+    expect(said.filter((line) => !line.endsWith(' accepted'))).toEqual([])
+  })
 
   it('runs as any other number, and writes nothing where it could', async () => {
     const name = `${prefix}-diff`
@@ -207,7 +216,7 @@ describe.skipIf(missing !== '')(`the image${missing}`, () => {
     cpSync(join(examples, 'task-hello'), join(folder, 'node_modules/battlescope-task-hello'), { recursive: true })
     const zod = dirname(createRequire(import.meta.url).resolve('zod/package.json'))
     cpSync(realpathSync(zod), join(folder, 'node_modules/zod'), { recursive: true, dereference: true })
-    const { exitCode, stdout } = await run([
+    const { exitCode, stdout, stderr } = await run([
       ...[
         ...hardened,
         '--memory',
@@ -218,8 +227,11 @@ describe.skipIf(missing !== '')(`the image${missing}`, () => {
         'SCHEDULER_PLUGIN_DIR=/plugins',
       ],
       ...['--env', 'SCHEDULER_TASKS=analyze,npm:battlescope-task-hello', '--env', 'SCHEDULER_HELLO_WHOM=mount'],
+      // A script that runs from a cache cannot import(): packages must load all the same.
+      ...['--env', 'NODE_DEBUG=code-cache'],
     ])
     expect(exitCode).toBe(0)
+    expect(stderr).toContain('code cache: main.cjs accepted')
     expect(records(stdout)).toContainEqual(expect.objectContaining({ event: 'hello', task: 'hello', whom: 'mount' }))
   })
 
