@@ -58,7 +58,7 @@ describe('the benchmark of retention', () => {
 describe.skipIf(missing !== '')(`the benchmark of retention, with PostgreSQL's own programs${missing}`, () => {
   it('copies, dumps and archives the same rows', { timeout: 240_000 }, async () => {
     const [pair] = await measureArchives(setting, 1)
-    expect(pair?.copyBytes).toBeGreaterThan(10_000)
+    expect(pair?.copied.bytes).toBeGreaterThan(10_000)
     expect(pair?.task.archivedRows).toBe(pair?.task.rows)
     expect(await measureDump(setting)).toBeGreaterThan(10_000)
   })
@@ -74,9 +74,19 @@ describe.skipIf(missing !== '')(`the benchmark of retention, with PostgreSQL's o
 
 describe('the summary', () => {
   it('takes medians, and the faster form of plain SQL in each pair', () => {
-    const run = { ms: 1000, deleteMs: 500, rows: 1, archivedRows: 0, bytes: 0, transactionsMs: [], peakMib: 1, runs: 1 }
+    const run = {
+      ms: 1000,
+      cpuMs: 2000,
+      deleteMs: 500,
+      rows: 1,
+      archivedRows: 0,
+      bytes: 0,
+      transactionsMs: [],
+      peakMib: 1,
+      runs: 1,
+    }
     const pair = (byKeys: number, byTime: number) => ({
-      plainMs: { 'by-keys': byKeys, 'by-time': byTime },
+      plain: { 'by-keys': { ms: byKeys, cpuMs: byKeys }, 'by-time': { ms: byTime, cpuMs: byTime } },
       withoutArchive: run,
       withPauses: run,
       withArchive: run,
@@ -87,6 +97,8 @@ describe('the summary', () => {
       killmails: 1,
       deletes: [pair(900, 950), pair(2000, 800), pair(1000, 1000)],
     })
-    expect(figures.map(({ value }) => value)).toContain('0.90 × (0.90, 0.80, 1.00)')
+    expect(figures.map(({ value }) => value)).toEqual(
+      expect.arrayContaining(['0.90 × (0.90, 0.80, 1.00)', '0.45 × (0.45, 0.40, 0.50)']),
+    )
   })
 })

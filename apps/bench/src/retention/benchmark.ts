@@ -2,9 +2,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Cost } from './cost.js'
 import type { Copy, Databases } from './databases.js'
 import { feel, saturate, type Felt } from './other-users.js'
-import { copyPlainly, deletePlainly, dumpExpired, type Form } from './plain-sql.js'
+import { copyPlainly, deletePlainly, dumpExpired, type CopiedRows, type Form } from './plain-sql.js'
 import { hashRows, runRetention, type RetentionRun, type RunOptions } from './runs.js'
 import { measureStatements, type StatementTimes } from './statement-times.js'
 
@@ -46,8 +47,7 @@ const retain = (setting: Setting, subject: Subject, options: { readonly battleIn
 // ── deleting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface DeletePair {
-  /** Milliseconds of each form of plain SQL. */
-  readonly plainMs: Readonly<Record<Form, number>>
+  readonly plain: Readonly<Record<Form, Cost>>
   readonly withoutArchive: RetentionRun
   /** The same with the task's own pause between batches. */
   readonly withPauses: RetentionRun
@@ -67,11 +67,12 @@ export async function measureDeletes(
     const byTime = await plainly('by-time')
     const withPauses = await retain(setting, { archive: false }, { battleIndex })
     const withArchive = await retain(setting, { archive: true, pause: '0s' }, { battleIndex })
-    found.push({ plainMs: { 'by-keys': byKeys, 'by-time': byTime }, withoutArchive, withPauses, withArchive })
+    found.push({ plain: { 'by-keys': byKeys, 'by-time': byTime }, withoutArchive, withPauses, withArchive })
     setting.say(
-      `pair ${number}${battleIndex ? '' : ', no battle index'}: plain ${byKeys.toFixed(0)} (by keys), ${byTime.toFixed(0)} (by time) ms; ` +
-        `task without archive ${withoutArchive.ms} ms (deleting ${withoutArchive.deleteMs}), with pauses ${withPauses.ms}; ` +
-        `with archive ${withArchive.ms} ms (deleting ${withArchive.deleteMs})`,
+      `pair ${number}${battleIndex ? '' : ', no battle index'}: plain ${byKeys.ms.toFixed(0)} (by keys), ${byTime.ms.toFixed(0)} (by time) ms; ` +
+        `CPU ${byKeys.cpuMs}, ${byTime.cpuMs}; ` +
+        `task without archive ${withoutArchive.ms} ms (deleting ${withoutArchive.deleteMs}, CPU ${withoutArchive.cpuMs}), with pauses ${withPauses.ms}; ` +
+        `with archive ${withArchive.ms} ms (deleting ${withArchive.deleteMs}, CPU ${withArchive.cpuMs})`,
     )
   }
   return found
@@ -132,9 +133,8 @@ export async function measureAllStatements(setting: Setting): Promise<StatementR
 // ── archiving ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface ArchivePair {
-  /** Milliseconds of COPY | zstd, read back and hashed. */
-  readonly copyMs: number
-  readonly copyBytes: number
+  /** COPY | zstd, read back and hashed. */
+  readonly copied: CopiedRows
   readonly task: RetentionRun
 }
 
@@ -143,7 +143,7 @@ export async function measureArchives(setting: Setting, pairs: number): Promise<
   for (let number = 1; number <= pairs; number += 1) {
     const copied = await onCopy(setting, (copy) => inFolder((folder) => copyPlainly(copy, folder)))
     const task = await retain(setting, { archive: true, pause: '0s' })
-    found.push({ copyMs: copied.ms, copyBytes: copied.bytes, task })
+    found.push({ copied, task })
     setting.say(
       `pair ${number}: COPY | zstd, read back ${copied.ms.toFixed(0)} ms; task ${task.ms} ms, of which deleting ${task.deleteMs}; ` +
         `${task.archivedRows} rows in ${task.bytes} bytes (zstd ${copied.bytes}), peak ${task.peakMib.toFixed(0)} MiB`,

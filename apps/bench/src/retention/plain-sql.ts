@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type pg from 'pg'
+import { costOf, type Cost } from './cost.js'
 
 export type Form = 'by-keys' | 'by-time'
 
@@ -43,15 +44,14 @@ const forms: Readonly<Record<Form, readonly string[]>> = {
   ],
 }
 
-/** @returns milliseconds */
-export async function deletePlainly(client: pg.Client, form: Form): Promise<number> {
-  const startedMs = performance.now()
-  await client.query('BEGIN')
-  for (const statement of forms[form]) await client.query(statement)
-  await client.query('COMMIT')
-  const tookMs = performance.now() - startedMs
+export async function deletePlainly(client: pg.Client, form: Form): Promise<Cost> {
+  const { ms, cpuMs } = await costOf(client, async () => {
+    await client.query('BEGIN')
+    for (const statement of forms[form]) await client.query(statement)
+    await client.query('COMMIT')
+  })
   await client.query('DROP TABLE IF EXISTS expired_battle, expired_killmail')
-  return tookMs
+  return { ms, cpuMs }
 }
 
 const expiredRows: Readonly<Record<string, string>> = {
@@ -63,8 +63,7 @@ const expiredRows: Readonly<Record<string, string>> = {
   battle_participants: 'SELECT t.* FROM public.battle_participants t JOIN expired_battle e ON e.id = t.battle_id',
 }
 
-export interface CopiedRows {
-  readonly ms: number
+export interface CopiedRows extends Cost {
   readonly bytes: number
 }
 
@@ -73,17 +72,18 @@ export async function copyPlainly(
   { client, url }: { client: pg.Client; url: string },
   folder: string,
 ): Promise<CopiedRows> {
-  const startedMs = performance.now()
-  for (const statement of keys(false)) await client.query(statement)
-  let bytes = 0
-  for (const [table, query] of Object.entries(expiredRows)) {
-    const file = join(folder, `${table}.zst`)
-    await shell('psql "$1" -qAtc "$2" | zstd -3 -q -f -o "$3"', url, `COPY (${query}) TO STDOUT`, file)
-    await shell('zstd -dc -q "$1" | sha256sum', file)
-    bytes += (await stat(file)).size
-  }
-  const ms = performance.now() - startedMs
-  return { ms, bytes }
+  const { ms, cpuMs, result } = await costOf(client, async () => {
+    for (const statement of keys(false)) await client.query(statement)
+    let bytes = 0
+    for (const [table, query] of Object.entries(expiredRows)) {
+      const file = join(folder, `${table}.zst`)
+      await shell('psql "$1" -qAtc "$2" | zstd -3 -q -f -o "$3"', url, `COPY (${query}) TO STDOUT`, file)
+      await shell('zstd -dc -q "$1" | sha256sum', file)
+      bytes += (await stat(file)).size
+    }
+    return bytes
+  })
+  return { ms, cpuMs, bytes: result }
 }
 
 /** `pg_dump -Fc` of the same rows. @returns bytes */

@@ -5,11 +5,14 @@ import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { program } from '../world.js'
+import { costOf } from './cost.js'
 import type { Copy } from './databases.js'
 
 export interface RetentionRun {
   /** Of the task, all runs together: preflight, finding what expired, archiving, deleting, pauses. */
   readonly ms: number
+  /** Of the process and the server together, start of the process included. */
+  readonly cpuMs: number
   /** Of the transactions that delete, together. */
   readonly deleteMs: number
   /** Rows that were deleted, children included. */
@@ -85,8 +88,9 @@ export async function runRetention(
     ...(nodeOptions === undefined ? {} : { NODE_OPTIONS: nodeOptions }),
   }
   let runs = 0
+  let cpuMs = 0
   for (let outcome = 'partial'; outcome === 'partial';) {
-    await runProgram(environment)
+    cpuMs += (await costOf(client, () => runProgram(environment))).cpuMs
     runs += 1
     const { rows } = await client.query<{ outcome: string; findings: unknown }>(
       'SELECT outcome, findings FROM scheduler.task_run ORDER BY id DESC LIMIT 1',
@@ -95,7 +99,7 @@ export async function runRetention(
     if (!['succeeded', 'partial'].includes(outcome) || runs === 50)
       throw new Error(`retention: ${outcome} ${JSON.stringify(rows[0]?.findings)}`)
   }
-  return readRecords({ client }, archive ? folder : undefined, runs)
+  return readRecords({ client }, archive ? folder : undefined, { runs, cpuMs })
 }
 
 async function runProgram(environment: Readonly<Record<string, string>>): Promise<void> {
@@ -114,7 +118,7 @@ async function runProgram(environment: Readonly<Record<string, string>>): Promis
 async function readRecords(
   { client }: Pick<Copy, 'client'>,
   folder: string | undefined,
-  runs: number,
+  program: Pick<RetentionRun, 'runs' | 'cpuMs'>,
 ): Promise<RetentionRun> {
   const { rows: taskRuns } = await client.query<{ ms: string; peak: string }>(
     'SELECT sum(duration_ms) AS ms, max(peak_memory_bytes) AS peak FROM scheduler.task_run',
@@ -134,7 +138,7 @@ async function readRecords(
     rows: sum(of('delete-rows', 'rows')),
     archivedRows: sum(of('archive', 'rows')),
     bytes: folder === undefined ? 0 : await sizeOf(join(folder, 'data')),
-    runs,
+    ...program,
   }
 }
 

@@ -1,5 +1,6 @@
 /** Raw measurements → the figures that are compared with targets. Pure. */
 import type { ArchivePair, DeletePair, LoadReport, MemoryReport, StatementReport } from './benchmark.js'
+import type { Cost } from './cost.js'
 import type { Felt } from './other-users.js'
 
 export interface Measured {
@@ -53,10 +54,11 @@ export function summarize(measured: Measured): readonly Figure[] {
 }
 
 /** The form of plain SQL that was the faster in this pair. */
-const bestOf = ({ plainMs }: DeletePair) => Math.min(...Object.values(plainMs))
+const bestOf = ({ plain }: DeletePair, of: (cost: Cost) => number) => Math.min(...Object.values(plain).map(of))
 
 function ofDeletes(pairs: readonly DeletePair[], where: string): readonly Figure[] {
-  const against = (ms: (pair: DeletePair) => number) => ratios(pairs.map((pair) => bestOf(pair) / ms(pair)))
+  const against = (ms: (pair: DeletePair) => number) =>
+    ratios(pairs.map((pair) => bestOf(pair, (cost) => cost.ms) / ms(pair)))
   return [
     {
       what: `deleting without archive, its transactions alone (${where})`,
@@ -67,6 +69,11 @@ function ofDeletes(pairs: readonly DeletePair[], where: string): readonly Figure
       what: `deleting without archive, the whole task, pause 0 (${where})`,
       value: against(({ withoutArchive }) => withoutArchive.ms),
       wanted: 'at least 0.9',
+    },
+    {
+      what: `the same by CPU of server and process, start included (${where})`,
+      value: ratios(pairs.map((pair) => bestOf(pair, ({ cpuMs }) => cpuMs) / pair.withoutArchive.cpuMs)),
+      wanted: '',
     },
     {
       what: `the same with the default pause (${where})`,
@@ -100,11 +107,11 @@ function ofStatements({ withoutArchive, withArchive, transactionsMs }: Statement
 
 function ofArchives(pairs: readonly ArchivePair[], dumpBytes: number): readonly Figure[] {
   const bytes = median(pairs.map(({ task }) => task.bytes))
-  const copied = median(pairs.map(({ copyBytes }) => copyBytes))
+  const copiedBytes = median(pairs.map(({ copied }) => copied.bytes))
   return [
     {
       what: 'archive, read back, delete against COPY | zstd, read back, the same delete',
-      value: ratios(pairs.map(({ copyMs, task }) => (copyMs + task.deleteMs) / task.ms)),
+      value: ratios(pairs.map(({ copied, task }) => (copied.ms + task.deleteMs) / task.ms)),
       wanted: 'at least 0.5',
     },
     {
@@ -113,7 +120,11 @@ function ofArchives(pairs: readonly ArchivePair[], dumpBytes: number): readonly 
       wanted: 'under 192 MiB',
     },
     { what: 'size of the Parquet files', value: mib(bytes), wanted: '' },
-    { what: 'against COPY | zstd -3', value: `${(bytes / copied).toFixed(2)} × (${mib(copied)})`, wanted: 'at most 1' },
+    {
+      what: 'against COPY | zstd -3',
+      value: `${(bytes / copiedBytes).toFixed(2)} × (${mib(copiedBytes)})`,
+      wanted: 'at most 1',
+    },
     {
       what: 'against pg_dump -Fc',
       value: `${(bytes / dumpBytes).toFixed(2)} × (${mib(dumpBytes)})`,
