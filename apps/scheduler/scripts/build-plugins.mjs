@@ -22,7 +22,11 @@ const absent = {
   '@opentelemetry/sdk-metrics': ['MeterProvider', 'PeriodicExportingMetricReader', 'ConsoleMetricExporter'],
 }
 /** Left out only where this importer asks for it. */
-const absentFor = { '@opentelemetry/sdk-metrics': /[\\/]sdk-node[\\/]/ }
+const absentFor = {
+  '@opentelemetry/sdk-metrics': /[\\/]sdk-node[\\/]/,
+  '@opentelemetry/exporter-metrics-otlp-http': /[\\/]sdk-node[\\/]/,
+  '@opentelemetry/exporter-metrics-otlp-proto': /[\\/]sdk-node[\\/]/,
+}
 
 export const notInThisBuild = {
   name: 'not-in-this-build',

@@ -12,6 +12,7 @@ const commandNames = [
   'tasks',
   'status',
   'history',
+  'metrics',
   'config',
   'doctor',
   'migrate',
@@ -172,6 +173,9 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
         )
       },
     )
+    .command('metrics', 'totals and gauges as Prometheus text, for those without a collector', {}, async (args) => {
+      end(await (await import('./commands/metrics.js')).metrics(host, flagsOf(args)))
+    })
     .command(
       'config',
       'effective options with their source, secrets masked',

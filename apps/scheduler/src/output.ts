@@ -17,7 +17,12 @@ export class Output {
   }
 
   line(text = ''): void {
-    write(1, this.#scrub(`${text}\n`))
+    this.text(`${text}\n`)
+  }
+
+  /** As it is, line ends included. */
+  text(text: string): void {
+    write(1, this.#scrub(text))
   }
 
   /** Columns as wide as their widest cell. Cells may be painted. */

@@ -5,14 +5,15 @@
 import { randomUUID } from 'node:crypto'
 import type { ClientFactories } from './clients.js'
 import type { Connections } from './connections.js'
-import { SchedulerError } from './errors.js'
+import { codeOf, SchedulerError } from './errors.js'
 import { DatabaseClock, systemTimer, type Timer } from './execute/clock.js'
 import { execute, type Execution, type TaskReport } from './execute/execute.js'
 import { RunAborted } from './execute/outcome.js'
 import { safeText } from './execute/safe-text.js'
 import { planRun, type PlanOptions } from './plan.js'
-import { parseRequests, type DisabledTask, type Registry } from './registry.js'
+import { parseRequests, type DisabledTask, type RegisteredTask, type Registry } from './registry.js'
 import { exitCodeOf, type RunReport } from './report.js'
+import { selectMetricBatch } from './select-metrics.js'
 import { migrate, refuseNewer, schemaVersion } from './state/migrate.js'
 import { StateStore } from './state/store.js'
 import type { State } from './state/task-state.js'
@@ -47,6 +48,8 @@ export interface RunInput {
   /** Claims nothing, migrates nothing, records nothing; actions are listed. Default: false. */
   readonly dryRun?: boolean
   readonly failOn?: Severity
+  /** Milliseconds between two runs, for metrics. Default: five minutes. */
+  readonly expectedIntervalMs?: number
   /** Milliseconds; soft. */
   readonly budgetMs: number
   /** Milliseconds between the soft and the hard stop. */
@@ -115,6 +118,8 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
       hardStop: stops.hard,
     }
     const builtIn = await runGroup(execution, input.builtIn, state)
+    // Whoever hangs the process from here on must not keep what is known so far.
+    if (input.thirdParty !== undefined) await sendMetrics(execution, input, input.builtIn.tasks)
     const thirdParty = await runThirdParty(execution, input, builtIn)
     const tasks = [...builtIn, ...thirdParty.tasks]
     const disabled = [...input.builtIn.disabled, ...thirdParty.disabled]
@@ -132,6 +137,7 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
       exitCode: exitCodeOf({ tasks, disabled, stoppedBy, only, failOn: input.failOn }),
     }
     if (!dryRun) await recordRun(store, input, report, state, span)
+    await sendMetrics(execution, input, [...input.builtIn.tasks, ...thirdParty.entries])
     return report
   } finally {
     stops.end()
@@ -153,11 +159,16 @@ async function runThirdParty(
   execution: Execution,
   input: RunInput,
   builtIn: readonly TaskReport[],
-): Promise<{ readonly tasks: readonly TaskReport[]; readonly disabled: readonly DisabledTask[] }> {
+): Promise<{
+  readonly tasks: readonly TaskReport[]
+  readonly entries: readonly RegisteredTask[]
+  readonly disabled: readonly DisabledTask[]
+}> {
   const { thirdParty } = input
-  if (thirdParty === undefined) return { tasks: [], disabled: [] }
+  if (thirdParty === undefined) return { tasks: [], entries: [], disabled: [] }
   const before = await execution.store.readState()
   const tasks: TaskReport[] = []
+  const entries: RegisteredTask[] = []
   const disabled: DisabledTask[] = []
   let everyOneLoaded = true
   for (const specifier of packageOrder(thirdParty.specifiers, before)) {
@@ -179,6 +190,7 @@ async function runThirdParty(
           durationMs: execution.budgetRemainingMs() + execution.graceMs,
         })
     disabled.push(...registry.disabled)
+    entries.push(...registry.tasks)
     if (registry.disabled.length > 0) everyOneLoaded = false
     tasks.push(...(await runGroup(execution, registry, await execution.store.readState())))
   }
@@ -186,7 +198,19 @@ async function runThirdParty(
     disabled.push(...thirdParty.unclaimedOptions())
     refuseUnknownNames(input.only, [...builtIn, ...tasks, ...disabled])
   }
-  return { tasks, disabled }
+  return { tasks, entries, disabled }
+}
+
+/** Totals and gauges of everything that is recorded. What cannot be read is not sent, and costs no run: never zeros in place of a number. */
+async function sendMetrics(execution: Execution, input: RunInput, entries: readonly RegisteredTask[]): Promise<void> {
+  const { telemetry, store, dryRun } = execution
+  if (dryRun || telemetry.sendMetrics === undefined) return
+  try {
+    const batch = await selectMetricBatch(store, entries, input.expectedIntervalMs)
+    await telemetry.sendMetrics(batch)
+  } catch (error) {
+    input.logger.warn({ event: 'metrics-not-sent', errorCode: codeOf(error) }, 'metrics could not be read')
+  }
 }
 
 /** Which names exist is known for sure only when every package was loaded. */

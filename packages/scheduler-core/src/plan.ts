@@ -179,6 +179,13 @@ function occasionOf(
   }
 }
 
+/** When the task is due next: in the past for a slot that waits. Undefined for a task that is due in every run, and while it is paused for good. */
+export function nextDueAt(entry: RegisteredTask, state: TaskState | undefined, now: Date): Date | undefined {
+  if (entry.schedule.kind === 'every-run') return undefined
+  const decision = decide(entry, state, now, { runStartedAt: now })
+  return decision.due ? decision.scheduledAt : decision.nextAt
+}
+
 /**
  * What to store as finished when a due task's slot is finished; undefined for tasks without slots, and for forced and requested runs
  * beside the schedule, which finish nothing.

@@ -1,4 +1,6 @@
-/** What core needs of tracing. The program brings OpenTelemetry when it is enabled; otherwise nothing is loaded. */
+import type { MetricBatch } from './metrics.js'
+
+/** What core needs of telemetry. The program brings OpenTelemetry when it is enabled; otherwise nothing is loaded. */
 export interface Telemetry {
   /** Runs `work` in a span that ends with it; a rejection marks the span as failed. */
   span<T>(
@@ -6,6 +8,11 @@ export interface Telemetry {
     attributes: Readonly<Record<string, string | number | boolean>>,
     work: (span: Span) => Promise<T>,
   ): Promise<T>
+  /**
+   * Sends metrics, in place of what was sent before. Never rejects; ends when they were sent, or could not be. Absent where nobody wants
+   * metrics: then nothing is read for them.
+   */
+  readonly sendMetrics?: (batch: MetricBatch) => Promise<void>
 }
 
 export interface Span {

@@ -5,6 +5,8 @@ import { createTestDatabase } from '@battlescope/postgres-testing'
 import type { ThirdPartyPackages } from '../src/third-party.js'
 import type { Registry } from '../src/registry.js'
 import { StateStore } from '../src/state/store.js'
+import type { MetricBatch, MetricPoint } from '../src/metrics.js'
+import { noTelemetry, type Telemetry } from '../src/telemetry.js'
 import { createWorld, entry, notes, run, signalOf, writeNote, type World } from './support.js'
 
 let world: World
@@ -660,17 +662,82 @@ describe('totals and metrics', () => {
     })
     await run(world, [task])
     await run(world, [task])
-    const store = new StateStore(world.connections, 'scheduler')
-    const totals = await store.selectTotals()
-    expect(totals).toHaveLength(6)
-    const succeeded = totals.find(({ outcome }) => outcome === 'succeeded')
-    expect(succeeded?.run_count).toBe('2')
-    expect(succeeded?.bucket_counts.map(Number).reduce((a, b) => a + b)).toBe(2)
-    expect(totals.find(({ outcome }) => outcome === 'failed')?.run_count).toBe('0')
-    expect((await store.selectMetrics()).map(({ name, value, attributes }) => [name, value, attributes])).toEqual([
+    const { taskTotals, taskMetrics, runs } = await new StateStore(world.connections, 'scheduler').selectMetricRows()
+    expect(taskTotals).toHaveLength(6)
+    const succeeded = taskTotals.find(({ outcome }) => outcome === 'succeeded')
+    expect(succeeded?.runs).toBe(2)
+    expect(succeeded?.counts.reduce((a, b) => a + b)).toBe(2)
+    expect(taskTotals.find(({ outcome }) => outcome === 'failed')?.runs).toBe(0)
+    expect(taskMetrics.map(({ name, value, attributes }) => [name, value, attributes])).toEqual([
       ['backlog', 9, { kind: 'a' }],
       ['things', 10, {}],
     ])
+    expect(runs.map(({ exitCode, runs: count }) => [exitCode, count])).toEqual([
+      [0, 2],
+      [1, 0],
+      [75, 0],
+      [80, 0],
+      [130, 0],
+      [143, 0],
+    ])
+  })
+
+  it('are sent at the end, and before the first package that could hang the process', async () => {
+    const batches: MetricBatch[] = []
+    const order: string[] = []
+    const telemetry: Telemetry = {
+      ...noTelemetry,
+      sendMetrics: (batch) => {
+        order.push('sent')
+        batches.push(batch)
+        return Promise.resolve()
+      },
+    }
+    const task = (name: string) =>
+      entry({
+        name,
+        schedule: { kind: 'interval', everyMs: 3_600_000 },
+        run: () => {
+          order.push(name)
+          return Promise.resolve({ outcome: 'succeeded' })
+        },
+      })
+    const thirdParty = packages({ p: () => Promise.resolve({ tasks: [task('theirs')], disabled: [] }) })
+    await run(world, [task('ours')], { telemetry, thirdParty })
+    expect(order).toEqual(['ours', 'sent', 'theirs', 'sent'])
+    const [first, last] = batches
+    expect(last?.instanceId).toBe(first?.instanceId)
+    const values = (batch: MetricBatch | undefined, name: string) =>
+      batch?.metrics
+        .filter((metric) => metric.name === name)
+        .flatMap(({ points }): readonly MetricPoint[] => points)
+        .map((point) => [point.attributes['task'], 'value' in point ? point.value : point.count])
+    expect(values(first, 'scheduler.task.duration')).toEqual([['ours', 1]])
+    expect(values(last, 'scheduler.task.duration')).toEqual([
+      ['ours', 1],
+      ['theirs', 1],
+    ])
+    expect(values(last, 'scheduler.tasks.completed')).toEqual([[undefined, 2]])
+    expect(values(last, 'scheduler.errors')).toEqual([
+      ['ours', 0],
+      ['theirs', 0],
+    ])
+    const due = values(last, 'scheduler.task.next_due_timestamp')
+    expect(due?.map(([name]) => name)).toEqual(['ours', 'theirs'])
+    for (const [, at] of due ?? []) expect(Number(at) * 1000).toBeGreaterThan(last?.at.getTime() ?? Infinity)
+  })
+
+  it('that nobody wants are not read, nor sent by a dry run', async () => {
+    let sent = 0
+    const telemetry: Telemetry = {
+      ...noTelemetry,
+      sendMetrics: () => {
+        sent += 1
+        return Promise.resolve()
+      },
+    }
+    await run(world, [entry({ run: () => Promise.resolve({ outcome: 'succeeded' }) })], { telemetry, dryRun: true })
+    expect(sent).toBe(0)
   })
 })
 

@@ -16,7 +16,7 @@ import type { Host } from '../host.js'
 import { createLogging } from '../logging/logging.js'
 import { Output, outcomeColour } from '../output.js'
 import { catchStrayErrors, type StrayErrors } from '../stray-errors.js'
-import { telemetryWanted } from '../telemetry/wanted.js'
+import { wantedTelemetry } from '../telemetry/wanted.js'
 import type { StartedTelemetry } from '../telemetry/started-telemetry.js'
 import { endProcess } from '../third-party/guard.js'
 import type { GuardedPackages } from '../third-party/packages.js'
@@ -40,8 +40,7 @@ export interface RunCommandOptions {
 
 export async function run(host: Host, options: RunCommandOptions): Promise<number> {
   const output = new Output(host)
-  const wantsTelemetry = telemetryWanted(host.environment)
-  const telemetry = wantsTelemetry ? await startTelemetry(host) : undefined
+  const telemetry = wantedTelemetry(host.environment) === undefined ? undefined : await startTelemetry(host)
   const dataOnStdout = options.json === true || options.present !== undefined
   let endLastResort: () => void = () => undefined
   try {
@@ -117,6 +116,7 @@ async function runConnected(
       ...(options.force === undefined ? {} : { force: options.force }),
       ...(options.dryRun === undefined ? {} : { dryRun: options.dryRun }),
       ...(options.failOn === undefined ? {} : { failOn: options.failOn }),
+      expectedIntervalMs: program.expectedInterval,
       budgetMs: program.budget,
       graceMs: program.grace,
       // The budget counts from the start of the process, so that it bounds what the CronJob sees.

@@ -1,8 +1,8 @@
 /**
  * OpenTelemetry, behind core's interface. Evaluated only when telemetry is on.
- * Traces alone: what NodeSDK would start by itself (metrics, logs, detectors, propagators) is named and turned off.
+ * NodeSDK has the traces; what it would start by itself beside them (metrics, logs, detectors, propagators) is named and turned off.
  */
-import { codeOf, type Span, type TaskLogger, type Telemetry } from '@battlescope/scheduler-core'
+import { codeOf, noTelemetry, type Span, type TaskLogger, type Telemetry } from '@battlescope/scheduler-core'
 import {
   context,
   diag,
@@ -17,12 +17,22 @@ import {
 } from '@opentelemetry/api'
 import { OTLPTraceExporter as JsonTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { OTLPTraceExporter as ProtobufTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
-import { defaultResource, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
+import {
+  defaultResource,
+  detectResources,
+  envDetector,
+  resourceFromAttributes,
+  type Resource,
+} from '@opentelemetry/resources'
 import { NodeSDK } from '@opentelemetry/sdk-node'
+import { otlpMetrics } from './otlp-metrics.js'
+import type { Protocol } from './start.js'
 import type { StartedTelemetry } from './started-telemetry.js'
 
 export interface SdkOptions {
-  readonly protocol: 'http/protobuf' | 'http/json'
+  /** Undefined where they are off; so is the next. */
+  readonly traces: Protocol | undefined
+  readonly metrics: Protocol | undefined
   readonly serviceName: string
   readonly serviceVersion: string
   /** W3C trace context of whoever started this process. One that does not parse is ignored, as W3C asks for. */
@@ -35,33 +45,93 @@ export interface SdkOptions {
 /** Outcomes of a task that make its span an error. */
 const failedOutcomes: readonly unknown[] = ['failed', 'timed-out', 'cancelled']
 
+const scopeName = 'battlescope-scheduler'
+
 export function startSdk(options: SdkOptions): StartedTelemetry {
-  const { protocol, serviceName, serviceVersion, traceparent, logger, scrub } = options
-  const sdk = new NodeSDK({
-    traceExporter: protocol === 'http/json' ? new JsonTraceExporter() : new ProtobufTraceExporter(),
-    metricReaders: [],
-    logRecordProcessors: [],
-    instrumentations: [],
-    textMapPropagator: null,
-    // The default detectors add process id, host name and the command line, which may hold secrets.
-    resourceDetectors: [envDetector],
-    // What the environment names (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) comes from the detector and wins.
-    resource: defaultResource().merge(
-      resourceFromAttributes({ 'service.name': serviceName, 'service.version': serviceVersion }),
-    ),
-  })
+  const { serviceName, serviceVersion, logger } = options
   const tell = (message: string) => logger.debug({ event: 'telemetry', detail: message }, 'telemetry reports')
   // NodeSDK hands its reports to the console when OTEL_LOG_LEVEL is set; stdout is not ours to give.
   diag.setLogger(
     { error: tell, warn: tell, info: tell, debug: () => undefined, verbose: () => undefined },
     { logLevel: DiagLogLevel.INFO, suppressOverrideMessage: true },
   )
+  // The default detectors add process id, host name and the command line, which may hold secrets. What the environment names
+  // (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) comes from the last one and wins.
+  const resource = defaultResource()
+    .merge(resourceFromAttributes({ 'service.name': serviceName, 'service.version': serviceVersion }))
+    .merge(detectResources({ detectors: [envDetector] }))
+  const traces = options.traces === undefined ? undefined : startTraces(options.traces, resource, options)
+  const scope = { name: scopeName, version: serviceVersion }
+  const metrics =
+    options.metrics === undefined ? undefined : otlpMetrics({ protocol: options.metrics, resource, scope, tell })
+  const sending = new Set<Promise<void>>()
+
+  return {
+    telemetry: {
+      ...noTelemetry,
+      ...(traces === undefined ? {} : { span: traces.span }),
+      ...(metrics === undefined
+        ? {}
+        : {
+            sendMetrics: async (batch) => {
+              const sent = metrics.send(batch).finally(() => sending.delete(sent))
+              sending.add(sent)
+              // What is not sent by then goes on in the background, until shutdown: a run does not wait for its collector.
+              await within(metricsCapMs, sent)
+            },
+          }),
+    },
+    traceFields: () => traces?.fields() ?? {},
+    shutdown: async (capMs) => {
+      const flushed = traces?.shutdown().catch((error: unknown) => {
+        tell(error instanceof Error ? error.message : String(error))
+      })
+      await within(capMs, Promise.all([flushed, ...sending]))
+      trace.disable()
+      context.disable()
+      diag.disable()
+    },
+  }
+}
+
+/** Milliseconds that a run waits for metrics to leave, where something that may hang the process comes next. */
+const metricsCapMs = 1000
+
+async function within(capMs: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const cap = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, capMs)
+  })
+  await Promise.race([work, cap])
+  clearTimeout(timer)
+}
+
+interface Traces {
+  span: Telemetry['span']
+  /** Of the moment; of the run itself outside its spans, and nothing before its start. */
+  fields(): ReturnType<StartedTelemetry['traceFields']>
+  shutdown(): Promise<void>
+}
+
+function startTraces(
+  protocol: Protocol,
+  resource: Resource,
+  { serviceVersion, traceparent, scrub }: SdkOptions,
+): Traces {
+  const sdk = new NodeSDK({
+    traceExporter: protocol === 'http/json' ? new JsonTraceExporter() : new ProtobufTraceExporter(),
+    metricReaders: [],
+    logRecordProcessors: [],
+    instrumentations: [],
+    textMapPropagator: null,
+    autoDetectResources: false,
+    resource,
+  })
   sdk.start()
-  const tracer = trace.getTracer('battlescope-scheduler', serviceVersion)
+  const tracer = trace.getTracer(scopeName, serviceVersion)
   const inbound = parentContext(traceparent)
   let root: SpanContext | undefined
-
-  const telemetry: Telemetry = {
+  return {
     span: (name, attributes, work) => {
       const active = context.active()
       const parent = trace.getSpan(active) === undefined ? inbound : active
@@ -79,28 +149,11 @@ export function startSdk(options: SdkOptions): StartedTelemetry {
         }
       })
     },
-  }
-
-  return {
-    telemetry,
-    traceFields: () => {
+    fields: () => {
       const current = trace.getActiveSpan()?.spanContext() ?? root
       return current === undefined ? {} : { trace_id: current.traceId, span_id: current.spanId }
     },
-    shutdown: async (capMs) => {
-      let timer: NodeJS.Timeout | undefined
-      const cap = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, capMs)
-      })
-      const flushed = sdk.shutdown().catch((error: unknown) => {
-        tell(error instanceof Error ? error.message : String(error))
-      })
-      await Promise.race([flushed, cap])
-      clearTimeout(timer)
-      trace.disable()
-      context.disable()
-      diag.disable()
-    },
+    shutdown: () => sdk.shutdown(),
   }
 }
 

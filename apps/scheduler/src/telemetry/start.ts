@@ -2,7 +2,7 @@
 import type { TaskLogger } from '@battlescope/scheduler-core'
 import type { Environment } from '../host.js'
 import type { StartedTelemetry } from './started-telemetry.js'
-import { telemetryWanted } from './wanted.js'
+import { wantedTelemetry } from './wanted.js'
 
 export interface TelemetryOptions {
   /** Decides whether telemetry is wanted. OpenTelemetry reads endpoints, headers, timeouts and samplers from `process.env` by itself. */
@@ -16,8 +16,10 @@ export interface TelemetryOptions {
   readonly logger?: Pick<TaskLogger, 'warn' | 'debug'>
 }
 
+export type Protocol = 'http/protobuf' | 'http/json'
+
 /**
- * Starts traces over OTLP when the environment asks for them. Never throws: telemetry that cannot start is a warning.
+ * Starts traces and metrics over OTLP, those that the environment asks for. Never throws: what cannot start is a warning.
  * @returns undefined when telemetry is off or cannot start.
  */
 export async function startTelemetry(options: TelemetryOptions): Promise<StartedTelemetry | undefined> {
@@ -28,21 +30,28 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Started
     scrub,
     logger = warningsOnStderr,
   } = options
-  if (!telemetryWanted(environment)) return undefined
+  const wanted = wantedTelemetry(environment)
+  if (wanted === undefined) return undefined
   const valueOf = (name: string) => environment[name]?.trim() || undefined
-  const exporters = valueOf('OTEL_TRACES_EXPORTER') ?? 'otlp'
-  const protocol =
-    valueOf('OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? valueOf('OTEL_EXPORTER_OTLP_PROTOCOL') ?? 'http/protobuf'
-  if (exporters !== 'otlp') {
-    return refuse(logger, `OTEL_TRACES_EXPORTER=${exporters} is not in this build`, 'use otlp or none')
-  }
-  if (protocol !== 'http/protobuf' && protocol !== 'http/json') {
+  const protocolOf = (signal: 'TRACES' | 'METRICS'): Protocol | undefined => {
+    const exporter = valueOf(`OTEL_${signal}_EXPORTER`) ?? 'otlp'
+    if (exporter !== 'otlp') {
+      return refuse(logger, `OTEL_${signal}_EXPORTER=${exporter} is not in this build`, 'use otlp or none')
+    }
+    const own = valueOf(`OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`)
+    const protocol = own ?? valueOf('OTEL_EXPORTER_OTLP_PROTOCOL') ?? 'http/protobuf'
+    if (protocol === 'http/protobuf' || protocol === 'http/json') return protocol
+    const variable = own === undefined ? 'OTEL_EXPORTER_OTLP_PROTOCOL' : `OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`
     const hint = 'use http/protobuf or http/json; collectors take both, usually on port 4318'
-    return refuse(logger, `OTEL_EXPORTER_OTLP_PROTOCOL=${protocol} is not in this build`, hint)
+    return refuse(logger, `${variable}=${protocol} is not in this build`, hint)
   }
+  const traces = wanted.traces ? protocolOf('TRACES') : undefined
+  const metrics = wanted.metrics ? protocolOf('METRICS') : undefined
+  if (traces === undefined && metrics === undefined) return undefined
   try {
     const { startSdk } = await import('./sdk.js')
-    return startSdk({ protocol, serviceName, serviceVersion, traceparent: valueOf('TRACEPARENT'), logger, scrub })
+    const traceparent = valueOf('TRACEPARENT')
+    return startSdk({ traces, metrics, serviceName, serviceVersion, traceparent, logger, scrub })
   } catch (error) {
     const hint = 'look at the OTEL_* variables; the endpoint is a URL such as http://otel-collector:4318'
     return refuse(logger, error instanceof Error ? error.message : String(error), hint)

@@ -1,10 +1,15 @@
 /** What happened: runs, actions, totals, metrics, and how long they are kept. */
 import { sql } from 'kysely'
-import { LostClaimError } from '../errors.js'
+import { exitCodes, LostClaimError } from '../errors.js'
 import type { Finding } from '../task.js'
 import { retryAtAfterFailure, type ClaimIdentity } from './claims.js'
 import { countedBuckets, emptyHistogram } from './histogram.js'
 import type { Outcome, StateDb } from './tables.js'
+
+/** Exit codes of runs that reach their record. */
+const recordedExitCodes = (
+  ['ok', 'taskFailed', 'claimedElsewhere', 'findings', 'interrupted', 'terminated'] as const
+).map((name) => exitCodes[name].code)
 
 export interface TaskRunRecord {
   readonly runId: string
@@ -221,9 +226,12 @@ export async function insertRun(db: StateDb, record: RunRecord): Promise<void> {
     .onConflict((conflict) => conflict.column('id').doNothing())
     .executeTakeFirst()
   if (inserted.numInsertedOrUpdatedRows !== 1n) return
+  // Every label exists at 0 before its first event, or whoever computes a rate misses that event.
   await db
     .insertInto('run_total')
-    .values({ exit_code: record.exitCode, ...emptyHistogram })
+    .values(
+      [...new Set([...recordedExitCodes, record.exitCode])].map((code) => ({ exit_code: code, ...emptyHistogram })),
+    )
     .onConflict((conflict) => conflict.doNothing())
     .execute()
   await db

@@ -31,6 +31,7 @@ import {
   type TaskRunRecord,
 } from './records.js'
 import { emptyHistogram } from './histogram.js'
+import { selectMetricRows, type MetricRows } from './metric-rows.js'
 import { outcomes, tableNames, type Outcome, type StateDb, type TableName } from './tables.js'
 import { selectState, type State } from './task-state.js'
 
@@ -110,12 +111,9 @@ export class StateStore {
     return this.#read((db) => selectLastRuns(db))
   }
 
-  async selectTotals() {
-    return this.#read((db) => db.selectFrom('task_total').selectAll().orderBy('task').orderBy('outcome').execute())
-  }
-
-  async selectMetrics() {
-    return this.#read((db) => db.selectFrom('task_metric').selectAll().orderBy('task').orderBy('name').execute())
+  /** What metrics are made of, in one statement. */
+  async selectMetricRows(): Promise<MetricRows> {
+    return this.#read((db) => selectMetricRows(db))
   }
 
   // ── writes ─────────────────────────────────────────────────────────────────────────────────────────────────────

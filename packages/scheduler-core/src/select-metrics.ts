@@ -1,0 +1,21 @@
+import { metricBatch, type MetricBatch } from './metrics.js'
+import { nextDueAt } from './plan.js'
+import type { RegisteredTask } from './registry.js'
+import type { StateStore } from './state/store.js'
+
+const defaultIntervalMs = 300_000
+
+/** Everything that there is to tell now, for the tasks of a registry. */
+export async function selectMetricBatch(
+  store: StateStore,
+  entries: readonly RegisteredTask[],
+  expectedIntervalMs = defaultIntervalMs,
+): Promise<MetricBatch> {
+  const [rows, state] = [await store.selectMetricRows(), await store.readState()]
+  const planned = entries.filter(({ schedule }) => schedule.kind !== 'every-run')
+  return metricBatch({
+    rows,
+    nextDueAt: new Map(planned.map((entry) => [entry.name, nextDueAt(entry, state.tasks.get(entry.name), state.now)])),
+    expectedIntervalMs,
+  })
+}
