@@ -128,7 +128,7 @@ async function removeObjects({ context }: Slice, names: readonly string[]): Prom
   })
 }
 
-async function removeAll(store: Store, names: readonly string[], signal: AbortSignal): Promise<void> {
+export async function removeAll(store: Store, names: readonly string[], signal: AbortSignal): Promise<void> {
   for (let first = 0; first < names.length; first += parallel) {
     await settleAll(names.slice(first, first + parallel).map((name) => store.delete(name, { signal })))
   }

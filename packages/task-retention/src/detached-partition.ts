@@ -1,29 +1,21 @@
 /** A detached partition on its way out: archived batch by batch, then compared under lock, and dropped. */
 import { catalogIn, markAllDeleted } from '@battlescope/archive'
 import { parseRelationName, type RelationName } from '@battlescope/database'
-import { sql } from 'kysely'
-import { schemaOf, writeBatch } from './archive-batch.js'
-import { BatchTooLarge, codeOf, isStoreProblem, RowsChanged } from './batch-errors.js'
-import type { BatchShape } from './batch-shape.js'
-import { discardBatch, followStaleManifests, reportStoreProblem } from './clean-up.js'
-import { addContent, contentHashOf, isSameContent } from './content-hash.js'
+import { schemaOf } from './archive-batch.js'
+import { codeOf, RowsChanged } from './batch-errors.js'
+import { followStaleManifests } from './clean-up.js'
+import { isSameContent } from './content-hash.js'
 import { isDeletable, type Expiry } from './expiry.js'
-import { selectKeys, type ExpiredKey } from './expiry-queries.js'
-import { KeyQueue } from './key-queue.js'
-import { takeStore } from './ownership.js'
+import { PartitionArchive } from './partition-archive.js'
 import type { ArchivedSoFar, PartitionContent, PartitionRecord } from './partition-facts.js'
 import { waitingFinding } from './partition-findings.js'
-import { columnsText, dropTable, lockDetached, selectColumnsText, selectContent } from './partition-queries.js'
+import { dropTable, lockDetached, selectColumnsText, selectContent } from './partition-queries.js'
 import { confirmDetached, forgetArchived, isRefusal, mayPass, nothingArchived } from './partition-recovery.js'
-import { updateArchived, updateDropped } from './partition-records.js'
+import { updateDropped } from './partition-records.js'
 import { keyOf, type Policy } from './policy.js'
 import { keepCommit } from './queries.js'
-import { readBatch, type BatchPlan, type ReadBatch } from './read-batch.js'
 import type { Slice } from './slice.js'
-import { Bystanders } from './stand-aside.js'
 
-/** Keys that are found by one statement: see policy-run.ts. */
-const keysPerList = 50_000
 /** How often a partition is archived anew in one run because somebody wrote into it. */
 const mostRestarts = 2
 /** How often the transaction that drops it is tried in one run. */
@@ -33,11 +25,6 @@ const retryPauseMs = 200
 /** `waits`: people have to see to it, and a finding says so. `stopped`: the next run goes on. */
 export type DropEnd = 'dropped' | 'waits' | 'stopped'
 
-type ArchiveEnd =
-  | { readonly kind: 'archived'; readonly archived: ArchivedSoFar }
-  | { readonly kind: 'changed' }
-  | { readonly kind: 'stopped' }
-
 /** Rows of it must stay: a hold, a longer period, or what somebody put there. */
 class RowsStay extends Error {
   override readonly name = 'RowsStay'
@@ -46,10 +33,10 @@ class RowsStay extends Error {
 export class DetachedPartition {
   readonly #slice: Slice
   readonly #expiry: Expiry
-  readonly #bystanders: Bystanders
-  readonly #plan: BatchPlan
+  readonly #horizon: Date
   readonly #relation: RelationName
-  readonly #sizeKey: string
+  /** What was begun with an archive ends with one, whatever the configuration says by now. */
+  readonly #isArchived: boolean
   #record: PartitionRecord
   /** That were dropped. */
   #rows = 0
@@ -59,16 +46,8 @@ export class DetachedPartition {
     this.#expiry = expiry
     this.#record = record
     this.#relation = parseRelationName(record.partition)
-    this.#bystanders = new Bystanders(slice, [expiry.policy.relation, this.#relation])
-    this.#sizeKey = `partition ${expiry.policy.name}`
-    const { policy, keyColumns } = expiry
-    const shape: BatchShape = {
-      policy,
-      parent: { relation: this.#relation, name: keyOf(policy.relation), keyColumns, targetColumns: keyColumns },
-      children: [],
-    }
-    // Whether rows may go is judged for all of them at once: every row of it has to be in the archive.
-    this.#plan = { shape, deletable: () => sql<boolean>`true`, locks: true, horizon, asText: new Map() }
+    this.#horizon = horizon
+    this.#isArchived = expiry.policy.archive || record.archived.batchIds.length > 0
   }
 
   async run(): Promise<DropEnd> {
@@ -77,9 +56,7 @@ export class DetachedPartition {
     const before = await this.#beforehand()
     if (before !== 'go') return before
     for (let restarts = 0; ; restarts += 1) {
-      const end: ArchiveEnd = this.#isArchived ? await this.#archive() : { kind: 'archived', archived: nothingArchived }
-      if (end.kind === 'stopped') return 'stopped'
-      const dropped = end.kind === 'changed' ? 'changed' : await this.#drop(end.archived)
+      const dropped = await this.#archiveAndDrop()
       if (dropped !== 'changed') return dropped
       await forgetArchived(slice, schemaOf(slice), this.#record, 'its rows changed since they were archived')
       this.#record = { ...this.#record, archived: nothingArchived }
@@ -89,13 +66,18 @@ export class DetachedPartition {
     }
   }
 
-  get #policy(): Policy {
-    return this.#expiry.policy
+  async #archiveAndDrop(): Promise<DropEnd | 'changed'> {
+    if (this.#isArchived) {
+      const archive = new PartitionArchive(this.#slice, this.#expiry, this.#horizon, this.#record)
+      const end = await archive.run()
+      this.#record = { ...this.#record, archived: archive.archived }
+      if (end !== 'archived') return end
+    }
+    return this.#drop()
   }
 
-  /** What was begun with an archive ends with one, whatever the configuration says by now. */
-  get #isArchived(): boolean {
-    return this.#policy.archive || this.#record.archived.batchIds.length > 0
+  get #policy(): Policy {
+    return this.#expiry.policy
   }
 
   /** A hold or a longer period may have come since it was detached: nothing is archived in vain. */
@@ -118,94 +100,14 @@ export class DetachedPartition {
     return 'waits'
   }
 
-  // ── archive ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  async #archive(): Promise<ArchiveEnd> {
-    const slice = this.#slice
-    const { context } = slice
-    const queue = new KeyQueue()
-    let archived = this.#record.archived
-    for (;;) {
-      if (queue.length === 0) queue.add(await this.#list(archived))
-      if (queue.length === 0) return { kind: 'archived', archived }
-      if (slice.mustStop || (await this.#bystanders.standAside()) !== undefined) return { kind: 'stopped' }
-      const keys = queue.take(slice.sizes.of(this.#sizeKey, context.config.batchRows))
-      context.progress({
-        done: archived.rows,
-        total: archived.rows + keys.length + queue.length,
-        unit: 'rows',
-        current: this.#record.partition,
-      })
-      slice.batches += 1
-      try {
-        const next = await this.#archiveBatch(keys, archived)
-        if (typeof next === 'string') return { kind: next }
-        archived = next
-        this.#record = { ...this.#record, archived }
-      } catch (error) {
-        if (!(error instanceof BatchTooLarge) || keys.length === 1) throw error
-        slice.sizes.halve(this.#sizeKey, keys.length)
-        queue.putBack(keys)
-      }
-    }
-  }
-
-  async #list({ last }: ArchivedSoFar): Promise<readonly ExpiredKey[]> {
-    const { context } = this.#slice
-    const { policy, keyColumns } = this.#expiry
-    return selectKeys(
-      context.reader({ statementTimeoutMs: context.config.countLimit }),
-      { relation: this.#relation, timeColumn: policy.timeColumn, keyColumns },
-      sql<boolean>`true`,
-      { limit: keysPerList, ...(last === undefined ? {} : { after: last }) },
-    )
-  }
-
-  async #archiveBatch(
-    keys: readonly ExpiredKey[],
-    archived: ArchivedSoFar,
-  ): Promise<ArchivedSoFar | 'changed' | 'stopped'> {
-    const slice = this.#slice
-    let batch: ReadBatch | undefined
-    try {
-      const access = await takeStore(slice)
-      if (access.kind === 'refused') return 'stopped'
-      batch = await readBatch(slice, this.#plan, keys)
-      const last = keys.at(-1)
-      if (batch === undefined || last === undefined) return 'changed'
-      const { parent } = batch
-      const columns = columnsText(parent.columns)
-      if (archived.columns !== undefined && archived.columns !== columns) return 'changed'
-      const next: ArchivedSoFar = {
-        batchIds: [...archived.batchIds, batch.id],
-        rows: archived.rows + parent.rows,
-        hash: addContent(archived.hash, contentHashOf(parent.guards)),
-        columns,
-        last: { time: last.time, key: last.key },
-      }
-      await writeBatch(slice, batch, access.owner, (db) => updateArchived(db, schemaOf(slice), this.#record.id, next))
-      slice.context.metrics.count('rows_archived', batch.rows, { policy: this.#policy.name })
-      slice.context.metrics.count('bytes_archived', batch.bytes, { policy: this.#policy.name })
-      return next
-    } catch (error) {
-      if (!isStoreProblem(error) || slice.context.signal.aborted) throw error
-      if (batch !== undefined) {
-        await discardBatch(slice, batch.id, keyOf(this.#policy.relation), (error as Error).message)
-        slice.context.metrics.count('batches_discarded', 1, { policy: this.#policy.name })
-      }
-      reportStoreProblem(slice, error)
-      return 'stopped'
-    }
-  }
-
   // ── drop ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #drop(archived: ArchivedSoFar): Promise<DropEnd | 'changed'> {
+  async #drop(): Promise<DropEnd | 'changed'> {
     const slice = this.#slice
     const { context } = slice
     for (let tried = 1; ; tried += 1) {
       try {
-        await this.#compareAndDrop(archived)
+        await this.#compareAndDrop()
         await this.#dropped()
         return 'dropped'
       } catch (error) {
@@ -222,8 +124,9 @@ export class DetachedPartition {
     }
   }
 
-  async #compareAndDrop(archived: ArchivedSoFar): Promise<void> {
+  async #compareAndDrop(): Promise<void> {
     const slice = this.#slice
+    const { archived } = this.#record
     const { context } = slice
     const { lockTimeout, countLimit } = context.config
     const schema = schemaOf(slice)

@@ -1,8 +1,9 @@
 /** The scheduler's own table of partitions that are on their way out, statement by statement. */
-import { parseRelationName, quoteRelation } from '@battlescope/database'
+import { maxIdentifierBytes, parseRelationName, quoteRelation } from '@battlescope/database'
 import { sql, type Kysely, type RawBuilder } from 'kysely'
 import type { ArchivedSoFar, PartitionPlace, PartitionRecord } from './partition-facts.js'
 import { isSameRelation, keyOf } from './policy.js'
+import { cutToBytes } from './preflight-indexes.js'
 import { addMonths } from './restore-plan.js'
 
 function tableIn(schema: string): RawBuilder<unknown> {
@@ -169,7 +170,8 @@ export function createMonthStatement({
   readonly month: string
 }): string {
   const { schema, name } = parseRelationName(relation)
-  const partition = keyOf({ schema, name: `${name}_${month.replace('-', '_')}` })
+  const ending = `_${month.replace('-', '_')}`
+  const partition = keyOf({ schema, name: `${cutToBytes(name, maxIdentifierBytes - ending.length)}${ending}` })
   const bounds = `FOR VALUES FROM ('${month}-01 00:00:00+00') TO ('${addMonths(month, 1)}-01 00:00:00+00')`
   return createStatement({ relation, partition, bounds })
 }

@@ -30,8 +30,7 @@ export function whyRowByRow(facts: PreflightFacts, policy: Policy): string | und
   const relation = keyOf(policy.relation)
   const byPolicy = whyNotByPolicy(policy)
   if (byPolicy !== undefined) return byPolicy
-  if (own?.hasDefaultPartition === true)
-    return `${relation} has a default partition, with which PostgreSQL detaches nothing CONCURRENTLY`
+  if (own?.hasDefaultPartition === true) return hasDefault(relation)
   const reference = facts.references.find(({ to }) => isSameRelation(to, policy.relation))
   if (reference !== undefined)
     return `the foreign key ${reference.name} of ${keyOf(reference.from)} points to ${relation}`
@@ -39,12 +38,15 @@ export function whyRowByRow(facts: PreflightFacts, policy: Policy): string | und
   return trigger === undefined ? undefined : `DROP TABLE does not fire the trigger ${trigger.name}`
 }
 
-/** The same, of what preflight does not read. */
+function hasDefault(relation: string): string {
+  return `${relation} has a default partition, with which PostgreSQL detaches nothing CONCURRENTLY`
+}
+
+/** The same, of what preflight does not read, or did some time ago. */
 export function whyPartitionsStay(policy: Policy, facts: PartitionedFacts): string | undefined {
   const relation = keyOf(policy.relation)
   if (!facts.isByTime) return `${relation} is not partitioned by range of ${policy.timeColumn} alone`
-  if (facts.hasDefault)
-    return `${relation} has a default partition, with which PostgreSQL detaches nothing CONCURRENTLY`
+  if (facts.hasDefault) return hasDefault(relation)
   if (!facts.isOwned) return `our role does not own ${relation}`
   return facts.isPublished ? `a publication sends what is deleted from ${relation}` : undefined
 }

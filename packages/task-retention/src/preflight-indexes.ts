@@ -131,7 +131,7 @@ function indexName({ relation, indexes }: RelationFacts, columns: readonly strin
   }
 }
 
-function cutToBytes(text: string, bytes: number): string {
+export function cutToBytes(text: string, bytes: number): string {
   let cut = text
   while (Buffer.byteLength(cut) > bytes) cut = [...cut].slice(0, -1).join('')
   return cut

@@ -18,11 +18,8 @@ import {
 import type { Store, StoreReader, WriteOptions } from '@battlescope/cold-storage'
 import { schemaOf } from './archive-batch.js'
 import { codeOf, NotReadBack } from './batch-errors.js'
-import { followManifests } from './clean-up.js'
+import { followManifests, removeAll } from './clean-up.js'
 import type { Slice } from './slice.js'
-
-/** Objects are removed so many at a time. */
-const parallel = 8
 
 /**
  * An object as the store has it, every value of it held against the catalog.
@@ -142,10 +139,4 @@ export async function removeLeftovers(slice: Slice, batches: readonly BatchWithO
 
 function dataNameOf(name: string): string {
   return dataPrefix + name.slice(restoredPrefix.length)
-}
-
-async function removeAll(store: Store, names: readonly string[], signal: AbortSignal): Promise<void> {
-  for (let first = 0; first < names.length; first += parallel) {
-    await Promise.all(names.slice(first, first + parallel).map((name) => store.delete(name, { signal })))
-  }
 }

@@ -12,19 +12,22 @@ const numbers = [63, 62, 61, 60, 59, 1] as const
 
 export const beginOf = (number: number) => `date_trunc('hour', now()) - interval '${number * 30 + 15} days'`
 
-/** 100 rows in each, over 25 days, so that they lie in two months. */
+/** 100 rows, over 25 days, so that they mostly lie in two months. */
+const partitionSql = (number: number) => `
+  DO $$ BEGIN EXECUTE format('CREATE TABLE public.events_m${number} PARTITION OF public.events FOR VALUES FROM (%L) TO (%L)',
+    ${beginOf(number)}, ${beginOf(number)} + interval '30 days'); END $$;
+  INSERT INTO public.events SELECT ${number} * 1000 + i, ${beginOf(number)} + i * interval '6 hours', 'body ' || i, i * 1.10,
+    CASE WHEN i % 3 = 0 THEN ARRAY['a', NULL, i::text] END FROM generate_series(1, 100) i;`
+
+/** One more, and its rows among those that must not be lost. */
+export async function addPartition({ database }: World, number: number): Promise<void> {
+  await database.query(partitionSql(number))
+  await database.query(`INSERT INTO original.events SELECT * FROM public.events_m${number}`)
+}
+
 const ddl = `
   CREATE TABLE public.events (id bigint, at timestamptz NOT NULL, body text, amount numeric, tags text[], PRIMARY KEY (at, id)) PARTITION BY RANGE (at);
-  ${numbers
-    .map(
-      (
-        number,
-      ) => `DO $$ BEGIN EXECUTE format('CREATE TABLE public.events_m${number} PARTITION OF public.events FOR VALUES FROM (%L) TO (%L)',
-        ${beginOf(number)}, ${beginOf(number)} + interval '30 days'); END $$;
-      INSERT INTO public.events SELECT ${number} * 1000 + i, ${beginOf(number)} + i * interval '6 hours', 'body ' || i, i * 1.10,
-        CASE WHEN i % 3 = 0 THEN ARRAY['a', NULL, i::text] END FROM generate_series(1, 100) i;`,
-    )
-    .join('\n')}
+${numbers.map(partitionSql).join('\n')}
   CREATE INDEX ON public.events (at);
   ANALYZE public.events;`
 

@@ -150,6 +150,19 @@ describe('the cursor', () => {
     expect(beginSlot(cursor, next, longer).horizons).toMatchObject({ killmails: '2020-11-24T02:00:00.000Z' })
   })
 
+  it('gives a policy that is configured in the middle of a slot the horizon of that slot', () => {
+    const cursor = beginSlot(undefined, slot, policies)
+    const more = resolvePolicies(
+      retentionConfig.parse({ policies: [{ name: 'late', relation: 'events', timeColumn: 'at', keep: '2 years' }] }),
+    )
+    const later = beginSlot(cursor, slot, [...policies, ...more])
+    expect(later.horizons).toEqual({ ...cursor.horizons, late: '2024-11-23T02:00:00.000Z' })
+    // What was stored counts, whatever the period says by now.
+    expect(beginSlot(later, slot, resolvePolicies(retentionConfig.parse({ keep: '1 year' }))).horizons).toEqual(
+      later.horizons,
+    )
+  })
+
   it('forgets progress with the slot, and keeps what was learned', () => {
     let cursor: Cursor = { ...beginSlot(undefined, slot, policies), sizes: { x: 7 } }
     cursor = withProgress(cursor, 'killmails', { parents: 5, rows: 20 })

@@ -92,7 +92,7 @@ export interface World {
   close(): Promise<void>
 }
 
-export interface RunChange extends Partial<Omit<RunOneTaskOptions, 'config' | 'task'>> {
+export interface RunChange extends Partial<Omit<RunOneTaskOptions, 'config'>> {
   readonly config?: Partial<Record<keyof RetentionConfig, unknown>>
   /** Between the task and the store. */
   readonly wrap?: (store: Store) => Store
