@@ -42,8 +42,3 @@ export async function insertHold(db: CatalogDb, hold: Omit<Hold, 'id'>): Promise
     })
     .execute()
 }
-
-/** Holds that ended before `before` say nothing any more. */
-export async function deleteEndedHolds(db: CatalogDb, before: Date): Promise<void> {
-  await db.deleteFrom('archive_hold').where('until', '<', before).execute()
-}

@@ -5,11 +5,11 @@ import { migrate } from '@battlescope/scheduler-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   catalogIn,
-  deleteEndedHolds,
   discardBatches,
   insertBatch,
   insertHold,
   isVerified,
+  markAllDeleted,
   markDeleted,
   markRestored,
   markVerified,
@@ -160,6 +160,25 @@ describe('the catalog', () => {
     expect((await read((db) => selectBatches(db))).length).toBe(3)
   })
 
+  it('marks batches deleted that leave together: all of them, or none may go', async () => {
+    const batches = [newBatch(), newBatch()]
+    const ids = batches.map(({ id }) => id)
+    for (const batch of batches) await write((db) => insertBatch(db, 'retention', batch))
+    await write((db) => markVerified(db, ids[0] ?? ''))
+    expect(await write((db) => markAllDeleted(db, ids))).toBe(false)
+    await write((db) => markVerified(db, ids[1] ?? ''))
+    expect(await write((db) => markAllDeleted(db, [...ids, randomUUID()]))).toBe(false)
+    expect(await write((db) => markAllDeleted(db, ids))).toBe(true)
+    // Somebody else's word for the same rows.
+    expect(await write((db) => markAllDeleted(db, ids))).toBe(true)
+    const states = await database.query(
+      'SELECT DISTINCT state FROM scheduler.archive_batch WHERE id = ANY ($1::uuid[])',
+      [ids],
+    )
+    expect(states).toEqual([{ state: 'deleted' }])
+    expect(await write((db) => markAllDeleted(db, []))).toBe(true)
+  })
+
   it('knows the holds that have not ended', async () => {
     const hold = {
       policy: 'killmails',
@@ -174,8 +193,6 @@ describe('the catalog', () => {
     })
     expect(await read((db) => selectHolds(db, 'killmails'))).toEqual([expect.objectContaining(hold)])
     expect(await read((db) => selectHolds(db, 'battles'))).toEqual([])
-    await write((db) => deleteEndedHolds(db, new Date('2021-01-01T00:00:00Z')))
-    expect(await database.query('SELECT id FROM scheduler.archive_hold')).toHaveLength(1)
   })
 
   it('remembers whose the prefix is', async () => {
