@@ -202,7 +202,7 @@ describe.skipIf(missing !== '')(`the image${missing}`, () => {
     await postgres.sql(`
       DO $$ BEGIN WHILE NOT EXISTS (SELECT ${analyzing}) LOOP PERFORM pg_sleep(0.1), pg_stat_clear_snapshot(); END LOOP; END $$;`)
     // After that Docker would kill it: 137.
-    await dockerOk(['stop', '--time', '30', name])
+    await dockerOk(['stop', '-t', '30', name])
     const { exitCode, stdout } = await ending
     expect(exitCode).toBe(143)
     expect(records(stdout).find(({ event }) => event === 'run-ended')).toMatchObject({ exitCode: 143 })

@@ -28,9 +28,27 @@ BEGIN
   END IF;
   EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO %I', pg_catalog.current_database(), login);
 
-  -- The scheduler's own tables. It makes and updates them itself, so they are its own.
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'scheduler') THEN
+  -- The scheduler's own tables. It makes and updates them itself, so they are its own. Where it ran as another role so far, they change hands, and
+  -- that role may go on reading them.
+  SELECT pg_catalog.pg_get_userbyid(nspowner) AS name INTO owner FROM pg_catalog.pg_namespace WHERE nspname = 'scheduler';
+  IF NOT FOUND THEN
     EXECUTE pg_catalog.format('CREATE SCHEMA scheduler AUTHORIZATION %I', login);
+  ELSIF owner.name <> login THEN
+    EXECUTE pg_catalog.format('ALTER SCHEMA scheduler OWNER TO %I', login);
+    -- Sequences and indexes follow their tables.
+    FOR wanted IN
+      SELECT c.oid::pg_catalog.regclass AS relation, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
+      FROM pg_catalog.pg_class c WHERE c.relnamespace = 'scheduler'::pg_catalog.regnamespace AND c.relkind IN ('r', 'p', 'v')
+    LOOP
+      EXECUTE pg_catalog.format('ALTER %s %s OWNER TO %I', wanted.kind, wanted.relation, login);
+    END LOOP;
+    FOR wanted IN
+      SELECT p.oid::pg_catalog.regprocedure AS function FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'scheduler'::pg_catalog.regnamespace
+    LOOP
+      EXECUTE pg_catalog.format('ALTER FUNCTION %s OWNER TO %I', wanted.function, login);
+    END LOOP;
+    EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA scheduler TO %I', owner.name);
+    EXECUTE pg_catalog.format('GRANT SELECT ON ALL TABLES IN SCHEMA scheduler TO %I', owner.name);
   END IF;
 
   FOR wanted IN
@@ -86,7 +104,7 @@ BEGIN
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner WHERE c.oid = wanted.found;
     IF owner.off_limits THEN
       RAISE EXCEPTION '% belongs to %: its member would be a superuser', wanted.found, owner.name
-        USING HINT = pg_catalog.format('let it belong to the application''s role: ALTER TABLE %s OWNER TO battlescope', wanted.found);
+        USING HINT = pg_catalog.format('give it to a role that is no superuser: ALTER TABLE %s OWNER TO …', wanted.found);
     END IF;
     IF NOT pg_catalog.pg_has_role(wanted.role, owner.name, 'MEMBER') THEN
       EXECUTE pg_catalog.format('GRANT %I TO %I', owner.name, wanted.role);

@@ -84,8 +84,8 @@ describe.each<{ major: Major }>([{ major: 15 }, { major: 17 }])('roles on Postgr
 
   beforeAll(async () => {
     triples = await declared()
-    // Roles belong to the whole server: one of its own.
-    server = await startPostgres({ major })
+    // Roles belong to the whole server: one of its own, and none that somebody else runs (which settings would not fit).
+    server = await startPostgres({ major, settings: {} })
     database = await createTestDatabase({ server })
     await database.query('CREATE ROLE battlescope LOGIN')
     await database.query('GRANT CREATE ON SCHEMA public TO battlescope')
@@ -220,6 +220,34 @@ describe.each<{ major: Major }>([{ major: 15 }, { major: 17 }])('roles on Postgr
     // And with public closed to everybody, the roles still have what they need.
     const { exitCode, all } = await battlescope(['run', '--force'], environment('only_cluster', 'cluster'))
     expect(exitCode, all).toBe(0)
+  })
+
+  it('takes over the tables of a scheduler that ran as the owner so far', async () => {
+    const before = await createTestDatabase({ server })
+    try {
+      await before.query(`GRANT CREATE ON SCHEMA public TO battlescope; GRANT CREATE ON DATABASE ${before.name} TO battlescope;
+        ALTER ROLE battlescope PASSWORD '${password}'; SET ROLE battlescope; ${battlescopeDdl}; RESET ROLE`)
+      const as = (user: string) => {
+        const url = new URL(before.url)
+        url.username = user
+        url.password = password
+        return { DATABASE_URL: url.href, SCHEDULER_TASKS: 'analyze,statistics' }
+      }
+      const first = await battlescope(['run'], as('battlescope'))
+      expect(first.exitCode, first.all).toBe(0)
+      await before.query(roles)
+      const checked = await battlescope(['doctor'], as(login))
+      expect(checked.exitCode, checked.all).toBe(0)
+      const next = await battlescope(['run', '--force'], as(login))
+      expect(next.exitCode, next.all).toBe(0)
+      const [{ theirs }] = (await before.query<{ theirs: string }>(
+        `SELECT count(*) AS theirs FROM pg_class WHERE relnamespace = 'scheduler'::regnamespace AND relowner <> '${login}'::regrole`,
+      )) as [{ theirs: string }]
+      expect(Number(theirs)).toBe(0)
+      await before.query('SET ROLE battlescope; SELECT count(*) FROM scheduler.statistics_overview; RESET ROLE')
+    } finally {
+      await before.drop()
+    }
   })
 
   it('is refused where it would make a superuser of the scheduler', async () => {
