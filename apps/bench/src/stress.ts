@@ -1,7 +1,11 @@
-/** `pnpm stress [--rounds 50] [--processes 20] [--kills 200] [--path direct|pooled]`: the long form of test/stress.test.ts. */
+/**
+ * `pnpm stress [--only scheduler,retention] [--rounds 50] [--processes 20] [--kills 200] [--path direct|pooled] [--retention-kills 1000]
+ * [--schemas 10000]`: the long form of test/stress.test.ts, and of two tests of retention.
+ */
 import { parseArgs } from 'node:util'
 import { findPgBouncer } from '@battlescope/postgres-testing'
 import { killAnywhere, phases } from './kill-anywhere.js'
+import { stressRetention } from './retention-stress.js'
 import { startTogether } from './start-together.js'
 import { stopAndContinue } from './stop-and-continue.js'
 import { createWorld, type Path, type World } from './world.js'
@@ -12,6 +16,9 @@ const { values } = parseArgs({
     processes: { type: 'string', default: '20' },
     kills: { type: 'string', default: '200' },
     path: { type: 'string' },
+    only: { type: 'string', default: 'scheduler,retention' },
+    'retention-kills': { type: 'string', default: '1000' },
+    schemas: { type: 'string', default: '10000' },
   },
 })
 const [rounds, processes, kills] = [Number(values.rounds), Number(values.processes), Number(values.kills)]
@@ -29,7 +36,9 @@ const progress = (text: string) => (done: number) => {
   if (process.stderr.isTTY === true) process.stderr.write(`\r${text} ${done + 1} `)
 }
 
-const paths: Path[] = values.path === undefined ? ['direct', 'pooled'] : [values.path as Path]
+const parts = values.only.split(',')
+const wanted: Path[] = values.path === undefined ? ['direct', 'pooled'] : [values.path as Path]
+const paths = parts.includes('scheduler') ? wanted : []
 let failed = false
 for (const path of paths) {
   if (path === 'pooled' && (await findPgBouncer()) === undefined) {
@@ -70,5 +79,9 @@ for (const path of paths) {
     [`the stopped process ended with ${stopped.exitCode ?? 'a signal'} (${String(stopped.outcome)})`],
     stopped.violations,
   )
+}
+if (parts.includes('retention')) {
+  const amount = { kills: Number(values['retention-kills']), schemas: Number(values.schemas) }
+  if (!(await stressRetention(amount))) failed = true
 }
 process.exit(failed ? 1 : 0)
