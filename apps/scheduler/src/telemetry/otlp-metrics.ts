@@ -13,7 +13,7 @@ import {
   type MetricData,
   type PushMetricExporter,
 } from '@opentelemetry/sdk-metrics'
-import type { Protocol } from './start.js'
+import type { Protocol } from './started-telemetry.js'
 
 export interface MetricsOptions {
   readonly protocol: Protocol

@@ -26,8 +26,7 @@ import {
 } from '@opentelemetry/resources'
 import { NodeSDK } from '@opentelemetry/sdk-node'
 import { otlpMetrics } from './otlp-metrics.js'
-import type { Protocol } from './start.js'
-import type { StartedTelemetry } from './started-telemetry.js'
+import type { Protocol, StartedTelemetry } from './started-telemetry.js'
 
 export interface SdkOptions {
   /** Undefined where they are off; so is the next. */

@@ -1,7 +1,7 @@
 /** Telemetry of one run. Small, so that asking for it costs little; OpenTelemetry itself is evaluated when it really starts. */
 import type { TaskLogger } from '@battlescope/scheduler-core'
 import type { Environment } from '../host.js'
-import type { StartedTelemetry } from './started-telemetry.js'
+import type { Protocol, StartedTelemetry } from './started-telemetry.js'
 import { wantedTelemetry } from './wanted.js'
 
 export interface TelemetryOptions {
@@ -15,8 +15,6 @@ export interface TelemetryOptions {
   /** Hears what cannot work (warning) and what the exporter reports (debug). Default: one line of JSON on stderr per warning. */
   readonly logger?: Pick<TaskLogger, 'warn' | 'debug'>
 }
-
-export type Protocol = 'http/protobuf' | 'http/json'
 
 /**
  * Starts traces and metrics over OTLP, those that the environment asks for. Never throws: what cannot start is a warning.

@@ -1,5 +1,8 @@
 import type { Telemetry } from '@battlescope/scheduler-core'
 
+/** Of OTLP, as OTEL_EXPORTER_OTLP_PROTOCOL names it. */
+export type Protocol = 'http/protobuf' | 'http/json'
+
 /** Telemetry of one run, while it runs. */
 export interface StartedTelemetry {
   readonly telemetry: Telemetry
