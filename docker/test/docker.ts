@@ -57,7 +57,8 @@ const network = ['--network', 'host']
 
 export function buildArguments(tag: string, ...more: readonly string[]): readonly string[] {
   const registry = process.env['NPM_CONFIG_REGISTRY'] === undefined ? [] : ['--build-arg', 'NPM_CONFIG_REGISTRY']
-  return ['build', ...network, ...registry, '--tag', tag, ...more]
+  // The older builder leaves the container of a step that fails.
+  return ['build', '--force-rm', ...network, ...registry, '--tag', tag, ...more]
 }
 
 export interface PostgresContainer {
