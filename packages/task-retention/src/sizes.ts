@@ -5,10 +5,13 @@ import { BatchTooLarge } from './batch-errors.js'
 /** A first guess: two thousand rows and more delete at nine tenths of the rate of one big statement; what is too slow is halved at once. */
 const firstRows = 1000
 /**
- * Growing is slow, and shrinking by half at most: one statement that is too long is felt by others, but one that met a checkpoint of the
- * server, or a busy moment of this machine, says little of the next.
+ * Growing and shrinking are slow, and as slow: then half of the statements take less than they should, and half of them more, however much
+ * their times differ. Shrinking faster than growing would make them ever smaller on a busy machine, where what a statement costs before its
+ * first row counts most: planning one took longer than its 80 rows.
  */
 const growth = 1.25
+/** So much longer than it should take is felt by others, whatever the reason: then by half. */
+const muchTooLong = 4
 
 export interface SizeLimits {
   readonly mostRows: number
@@ -19,7 +22,8 @@ export interface SizeLimits {
 export function sizeAfter(current: number, rows: number, tookMs: number, { mostRows, targetMs }: SizeLimits): number {
   if (rows === 0) return current
   const fitting = (rows * targetMs) / Math.max(tookMs, 0.01)
-  return clamp(Math.min(Math.max(fitting, current / 2), grown(current)), mostRows)
+  const least = tookMs > muchTooLong * targetMs ? current / 2 : current / growth
+  return clamp(Math.min(Math.max(fitting, least), grown(current)), mostRows)
 }
 
 /** By one row at least: a quarter of one row is none. */

@@ -8,7 +8,10 @@ const limits = { mostRows: 5000, targetMs: 25 }
 describe('sizeAfter', () => {
   it.each([
     [1000, 1000, 25, 1000],
-    [1000, 1000, 50, 500],
+    [1000, 1000, 27, 925],
+    // As slowly as it grows: else half of all statements being a little too long would make them small.
+    [1000, 1000, 50, 800],
+    [1000, 1000, 101, 500],
     [1000, 1000, 5, 1250],
     // A quarter of one row is none, and would be for ever.
     [1, 1, 1, 2],
@@ -22,6 +25,22 @@ describe('sizeAfter', () => {
     [1000, 0, 0, 1000],
   ])('%i rows, of which %i took %d ms, become %i', (current, rows, tookMs, next) => {
     expect(sizeAfter(current, rows, tookMs, limits)).toBe(next)
+  })
+})
+
+describe('sizes where times differ a lot', () => {
+  it('come to where half of the statements take less than they should', () => {
+    // 10 ms before the first row, 0.01 ms for each, and every third one waits for a core for three times as long.
+    const tookMs = (rows: number, index: number) => (10 + rows / 100) * (index % 3 === 0 ? 3 : 1)
+    let rows = 1000
+    const sizes: number[] = []
+    for (let index = 0; index < 300; index += 1) {
+      rows = sizeAfter(rows, rows, tookMs(rows, index), limits)
+      if (index >= 100) sizes.push(rows)
+    }
+    // 1500 take 25 ms when they need not wait.
+    expect(Math.min(...sizes)).toBeGreaterThan(1000)
+    expect(Math.max(...sizes)).toBeLessThan(1600)
   })
 })
 
