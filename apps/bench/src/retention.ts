@@ -1,6 +1,6 @@
 /**
  * `pnpm --filter @battlescope/bench retention [--killmails 1000000] [--pairs 3] [--only deletes,no-index,statements,archives,memory,load]
- * [--server URL] [--json FILE]`: the retention task against plain SQL. See README.md beside this folder.
+ * [--server URL] [--node-options OPTIONS] [--json FILE]`: the retention task against plain SQL. See README.md beside this folder.
  */
 import { spawnSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
@@ -26,6 +26,7 @@ const { values } = parseArgs({
     pairs: { type: 'string', default: '3' },
     only: { type: 'string', default: parts.join(',') },
     server: { type: 'string' },
+    'node-options': { type: 'string' },
     json: { type: 'string' },
   },
 })
@@ -66,7 +67,7 @@ try {
     ...(isAsked('archives')
       ? { dumpBytes: await measureDump(setting), archives: await measureArchives(setting, pairs) }
       : {}),
-    ...(isAsked('memory') ? { memory: await measureMemory(setting) } : {}),
+    ...(isAsked('memory') ? { memory: await measureMemory(setting, values['node-options']) } : {}),
     ...(isAsked('load') ? { load: await measureLoad(setting, pairs) } : {}),
   }
   const summary = summarize(measured)
