@@ -14,4 +14,5 @@ export const environmentOwners = [
   'packages/postgres-testing/src/environment.ts',
   'apps/demo/src/environment.ts',
   'apps/scheduler/src/host.ts',
+  'apps/scheduler/bin/code-cache.js',
 ]

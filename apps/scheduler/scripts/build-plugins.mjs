@@ -100,6 +100,11 @@ const edits = [
     load: (source) => replaceOnce(source, "typeof Response === 'function'", 'false'),
   },
   {
+    // Logs are written by this thread: transports, and the worker threads that they would start, are never asked for.
+    file: /[\\/]pino[\\/]lib[\\/]transport\.js$/,
+    load: () => `module.exports = () => { throw new Error('transports are not in this build of the scheduler') }`,
+  },
+  {
     // Messages in forty languages.
     file: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/,
     load: () => `export { default as en } from './en.js'`,

@@ -1,5 +1,4 @@
 import type { ColdStorageConfig } from './config.js'
-import { openFolderStore } from './folder-store.js'
 import { allowedLocations, parseLocation } from './location.js'
 import { StoreError, type OpenStore } from './store.js'
 
@@ -18,8 +17,8 @@ export async function openStore(config: ColdStorageConfig): Promise<OpenStore> {
       },
     )
   }
-  if (location.kind === 'folder') return openFolderStore(location.path)
-  // The SDK behind it costs several times the CPU and memory of all the rest: only who stores in S3 pays for it.
+  // Each is read only where it is used. The SDK behind S3 costs several times the CPU and memory of all the rest.
+  if (location.kind === 'folder') return (await import('./folder-store.js')).openFolderStore(location.path)
   const { openS3Store } = await import('./s3-store.js')
   return openS3Store(location, config)
 }

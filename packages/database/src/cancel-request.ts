@@ -5,7 +5,7 @@
  */
 import { once } from 'node:events'
 import { connect, type NetConnectOpts, type Socket } from 'node:net'
-import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import type { ConnectionOptions } from 'node:tls'
 
 const sslRequestCode = 80_877_103
 const cancelRequestCode = 80_877_102
@@ -37,6 +37,7 @@ export async function sendCancelRequest(target: CancelTarget, timeoutMs: number)
       plain.write(message(sslRequestCode))
       const [answer] = (await once(plain, 'data', { signal })) as [Buffer]
       if (answer.toString('latin1') !== 'S') return false
+      const { connect: connectTls } = await import('node:tls')
       socket = connectTls({ ...target.tls, socket: plain })
       sockets.push(socket)
       await once(socket, 'secureConnect', { signal })

@@ -1,6 +1,8 @@
-/** From libpq's `sslmode` to Node's TLS options. https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS */
-import { readFile } from 'node:fs/promises'
-import { checkServerIdentity, type ConnectionOptions } from 'node:tls'
+/**
+ * From libpq's `sslmode` to Node's TLS options. Node's own TLS is loaded only where it is used: it is a part of each start's cost.
+ * https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
+ */
+import type { ConnectionOptions } from 'node:tls'
 import type { ConnectionTarget } from './connection-string.js'
 import { DatabaseError } from './database-error.js'
 
@@ -31,7 +33,8 @@ export async function planTlsAttempts({ host, tls }: ConnectionTarget): Promise<
       return [tls.rootCertificate === undefined ? unverified : chainOnly]
     case 'verify-ca':
       return [chainOnly]
-    case 'verify-full':
+    case 'verify-full': {
+      const { checkServerIdentity } = await import('node:tls')
       // Named here because a TLS socket over an existing connection does not know the host that was asked for.
       return [
         {
@@ -40,12 +43,14 @@ export async function planTlsAttempts({ host, tls }: ConnectionTarget): Promise<
           checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate),
         },
       ]
+    }
   }
 }
 
 async function readPem(path: string | undefined, parameter: string): Promise<Buffer | undefined> {
   if (path === undefined) return undefined
   try {
+    const { readFile } = await import('node:fs/promises')
     return await readFile(path)
   } catch (cause) {
     const reason = (cause as NodeJS.ErrnoException).code ?? 'unreadable'

@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks'
 import type { Clock } from '../task.js'
 
 /** What the pipeline needs of time. The program uses the system's; tests bring their own. */
