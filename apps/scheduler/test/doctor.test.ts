@@ -60,6 +60,19 @@ describe('grants', () => {
       'ALTER MATERIALIZED VIEW "public"."battles" OWNER TO keeper;',
     ])
   })
+
+  it('name every relation that one statement would mend', () => {
+    const requires = { relations: [{ relation: 'public.*', privileges: ['maintain'] }] } as const
+    const relations = [nothing, { ...nothing, name: 'killmail_events' }]
+    expect(grantChecks({ name: 'x', requires }, relations, { currentUser: 'keeper', versionNum: 150_000 })).toEqual([
+      {
+        check: 'grants of x',
+        result: 'fail',
+        detail: 'keeper may not maintain (ANALYZE, VACUUM) "public"."battles", "public"."killmail_events"',
+        mend: 'GRANT app TO keeper;',
+      },
+    ])
+  })
 })
 
 describe("the scheduler's own schema", () => {

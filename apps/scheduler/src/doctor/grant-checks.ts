@@ -53,9 +53,12 @@ export function grantChecks(
   facts: Pick<ServerFacts, 'currentUser' | 'versionNum'>,
 ): readonly Check[] {
   const check = `grants of ${name}`
-  const checks = new Map<string, Check>()
-  const fail = (detail: string, mend: string) =>
-    checks.set(mend, { check, result: 'fail', detail: `${facts.currentUser} ${detail}`, mend })
+  /** By what mends it, and then by what is denied: one statement may mend many relations. */
+  const denied = new Map<string, Map<string, string[]>>()
+  const fail = (verb: string, target: string, mend: string) => {
+    const targets = denied.get(mend) ?? new Map<string, string[]>()
+    denied.set(mend, targets.set(verb, [...(targets.get(verb) ?? []), target]))
+  }
   for (const { relation, except = [], privileges } of requires.relations ?? []) {
     const wanted = parseRelationPattern(relation)
     const excepted = except.map(parseRelationPattern)
@@ -65,14 +68,19 @@ export function grantChecks(
     for (const each of required) {
       const schema = identifier(each.schema)
       if (!each.usable)
-        fail(`may not use the schema ${schema}`, `GRANT USAGE ON SCHEMA ${schema} TO ${identifier(facts.currentUser)};`)
+        fail('use the schema', schema, `GRANT USAGE ON SCHEMA ${schema} TO ${identifier(facts.currentUser)};`)
       for (const privilege of privileges) {
         if (each[privilege]) continue
-        fail(`may not ${inWords(privilege)} ${quoteRelation(each.schema, each.name)}`, mendOf(privilege, each, facts))
+        fail(inWords(privilege), quoteRelation(each.schema, each.name), mendOf(privilege, each, facts))
       }
     }
   }
-  if (checks.size > 0) return [...checks.values()]
+  if (denied.size > 0) {
+    return [...denied].map(([mend, verbs]) => {
+      const what = [...verbs].map(([verb, targets]) => `${verb} ${[...new Set(targets)].join(', ')}`).join('; ')
+      return { check, result: 'fail', detail: `${facts.currentUser} may not ${what}`, mend }
+    })
+  }
   return [{ check, result: 'ok', detail: 'complete for the relations that exist' }]
 }
 
