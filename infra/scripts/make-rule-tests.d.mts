@@ -1,0 +1,2 @@
+/** File name → text. */
+export const ruleTests: Readonly<Record<string, string>>
