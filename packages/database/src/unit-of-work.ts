@@ -27,6 +27,20 @@ export function limitsOf(unit: UnitOfWork): { readonly signal: AbortSignal | und
   return { signal: unit.signal, timeoutMs: wholeMs(unit.statementTimeoutMs) + answerMarginMs }
 }
 
+/**
+ * What a role or a database may have set otherwise, and what decides how values look as text: what is read, compared and archived must look
+ * the same to everyone. https://www.postgresql.org/docs/current/runtime-config-client.html#RUNTIME-CONFIG-CLIENT-FORMAT
+ */
+const textOutput = [
+  ['datestyle', "'ISO, YMD'"],
+  ['intervalstyle', "'postgres'"],
+  ['timezone', "'UTC'"],
+  // Any value above 0 means the shortest digits that give the same number back.
+  ['extra_float_digits', '1'],
+  ['bytea_output', "'hex'"],
+  ['lc_monetary', "'C'"],
+] as const
+
 /** The settings of a unit as statements, for a transaction (`local`) or for a session of its own. */
 export function settingsOf(unit: UnitOfWork, scope: 'local' | 'session'): readonly string[] {
   const set = scope === 'local' ? 'set local' : 'set'
@@ -37,6 +51,7 @@ export function settingsOf(unit: UnitOfWork, scope: 'local' | 'session'): readon
     `${set} idle_in_transaction_session_timeout = ${Math.max(wholeMs(unit.statementTimeoutMs), leastIdleTimeoutMs)}`,
     // A role may be set to hear no warnings, and a missing permission is only a warning to ANALYZE.
     `${set} client_min_messages = notice`,
+    ...textOutput.map(([name, value]) => `${set} ${name} = ${value}`),
   ]
 }
 

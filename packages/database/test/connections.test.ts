@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { sql, type Kysely } from 'kysely'
 import { createTestDatabase, leakCheck, sharedServer, type TestDatabase } from '@battlescope/postgres-testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -359,6 +360,34 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       })
       expect(notices).toMatchObject([{ code: '01000' }])
       await restricted.close()
+    })
+
+    it('reads values as text that look the same to every role', async () => {
+      const settings = {
+        datestyle: 'German',
+        intervalstyle: 'sql_standard',
+        timezone: 'Asia/Tokyo',
+        extra_float_digits: '-5',
+        bytea_output: 'escape',
+      }
+      const role = await database.createRole({
+        grants: Object.entries(settings)
+          .map(([name, value]) => `alter role $role set ${name} = '${value}'`)
+          .join('; '),
+      })
+      const odd = openConnections({ url: role.url, applicationName: 'odd' })
+      const values = sql<Record<string, string>>`
+        select (timestamptz '2026-11-25 01:02:03+00')::text as at, (interval '1 day -2 hours')::text as span,
+          (0.1::float8 + 0.2::float8)::text as number, ('\\x00ff'::bytea)::text as bytes`
+      const expected = [
+        { at: '2026-11-25 01:02:03+00', span: '1 day -02:00:00', number: '0.30000000000000004', bytes: '\\x00ff' },
+      ]
+      expect((await values.execute(odd.reader(unit))).rows).toEqual(expected)
+      expect((await odd.snapshot(unit, ({ db }) => values.execute(db))).rows).toEqual(expected)
+      expect((await odd.transaction(unit, ({ db }) => values.execute(db))).rows).toEqual(expected)
+      const direct = await odd.direct({ ...unit, ticket: randomUUID() }, ({ db }) => values.execute(db))
+      expect(direct.rows).toEqual(expected)
+      await odd.close()
     })
 
     it('refuses to nest, to be ended from inside, and to leave traces in the session', async () => {
