@@ -8,7 +8,8 @@ export const shared: ViteUserConfig = {
   ssr: { resolve: { conditions } },
   test: {
     include: ['test/**/*.test.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Only for what hangs: on a busy machine a test may take ten times as long as alone.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
   },
 }
