@@ -86,7 +86,7 @@ const policy = z.strictObject({
     ),
   detachPartitions: z
     .boolean()
-    .default(true)
+    .default(false)
     .describe(
       'Whether expired partitions of a partitioned relation go as a whole: detached CONCURRENTLY over the direct connection, archived, and dropped. false: row by row.',
     ),

@@ -5,7 +5,7 @@ import { createWorld, type RunChange, type World } from './world.js'
 
 export const events = 'public.events'
 
-export const policy = { name: 'events', relation: events, timeColumn: 'at', keep: '1800 days' }
+export const policy = { name: 'events', relation: events, timeColumn: 'at', keep: '1800 days', detachPartitions: true }
 
 /** 30 days each; the horizon lies in the middle of the one with number 60, whatever the time of the day. */
 const numbers = [63, 62, 61, 60, 59, 1] as const

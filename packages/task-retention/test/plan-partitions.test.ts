@@ -113,11 +113,12 @@ describe('whole partitions', () => {
       const config = { policies: [{ name: 'events', relation: 'events', timeColumn: 'at', ...change }] }
       return resolvePolicies(retentionConfig.parse(config)).map(mayDetach)
     }
-    expect(may({})).toEqual([true])
-    expect(may({ detachPartitions: false })).toEqual([false])
-    expect(may({ children: [link] })).toEqual([false])
-    expect(may({ members: [link] })).toEqual([false])
-    expect(may({ keepWhile: [{ column: 'done_at', is: 'null' }] })).toEqual([false])
+    expect(may({ detachPartitions: true })).toEqual([true])
+    expect(may({})).toEqual([false])
+    const detachPartitions = true
+    expect(may({ detachPartitions, children: [link] })).toEqual([false])
+    expect(may({ detachPartitions, members: [link] })).toEqual([false])
+    expect(may({ detachPartitions, keepWhile: [{ column: 'done_at', is: 'null' }] })).toEqual([false])
     // Those of BattleScope itself decide row by row.
     expect(resolvePolicies(retentionConfig.parse({})).some(mayDetach)).toBe(false)
   })
