@@ -187,6 +187,19 @@ describe('what it shows', () => {
     }
   })
 
+  it('is readable for the role of the README, which may read nothing else', async () => {
+    const [, grants = ''] =
+      /```sql\n.*?\n((?:GRANT .*\n)+)```/s.exec(readFileSync(join(infra, 'README.md'), 'utf8')) ?? []
+    const { name } = await database.createRole({ grants: grants.replaceAll('TO grafana', 'TO $role') })
+    await database.query(`SET ROLE ${name}`)
+    try {
+      for (const { rawSql } of statements) await database.query(filledIn(rawSql!))
+      await expect(database.query('SELECT 1 FROM scheduler.task')).rejects.toThrow('permission denied')
+    } finally {
+      await database.query('RESET ROLE')
+    }
+  })
+
   it('fails for a column that is not there', async () => {
     const { rawSql } = statements.find((statement) => statement.rawSql!.includes('heap_bytes'))!
     await expect(database.query(filledIn(rawSql!.replaceAll('heap_bytes', 'heap_size')))).rejects.toThrow('heap_size')
