@@ -16,6 +16,7 @@ import { storeManifest } from './archive-batch.js'
 import { isStoreProblem } from './batch-errors.js'
 import { takeStore } from './ownership.js'
 import { selectKeptBatchIds } from './partition-records.js'
+import { keepCommit } from './queries.js'
 import { settleAll, type Slice } from './slice.js'
 
 /** A process may be paused for long and still finish writing an object then: for so long we look. */
@@ -38,14 +39,11 @@ export async function cleanUp(slice: Slice): Promise<void> {
   )
   if (unfinished.length > 0) {
     const reason = `${unfinished.length} batches that an earlier run left unfinished`
-    await context.act({ kind: 'discard-batches', target: `${stateSchema}.archive_batch`, reason }, async ({ db }) => ({
-      rows: (
-        await discardBatches(
-          catalogIn(db, stateSchema),
-          unfinished.map(({ id }) => id),
-        )
-      ).length,
-    }))
+    await context.act({ kind: 'discard-batches', target: `${stateSchema}.archive_batch`, reason }, async ({ db }) => {
+      await keepCommit(db)
+      const ids = unfinished.map(({ id }) => id)
+      return { rows: (await discardBatches(catalogIn(db, stateSchema), ids)).length }
+    })
   }
   if (!context.hasClient('store')) return
   try {
@@ -143,12 +141,16 @@ export async function discardBatch(slice: Slice, batchId: string, relation: stri
   await context.act(
     { kind: 'discard-batches', target: relation, reason: `batch ${batchId}: ${why}` },
     async ({ db }) => {
+      // Its objects go at once: a commit that is lost in a crash would leave a batch that is called verified, without them.
+      await keepCommit(db)
       await discardBatches(catalogIn(db, stateSchema), [batchId])
     },
   )
   const batches = await selectDiscardedBatches(catalogIn(context.db, stateSchema), since)
   const names = batches.filter(({ id }) => id === batchId).flatMap(namesOf)
   try {
+    // In a copy of the database these are the objects of the other one.
+    if ((await takeStore(slice)).kind === 'refused') return
     await context.act({ kind: 'remove-objects', target: relation, via: 'store', reason: `batch ${batchId}` }, (store) =>
       removeAll(store, names, context.signal),
     )

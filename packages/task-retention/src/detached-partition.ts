@@ -7,6 +7,7 @@ import { followStaleManifests } from './clean-up.js'
 import { isSameContent } from './content-hash.js'
 import { isDeletable, type Expiry } from './expiry.js'
 import { PartitionArchive } from './partition-archive.js'
+import { checkArchived } from './partition-check.js'
 import type { ArchivedSoFar, PartitionContent, PartitionRecord } from './partition-facts.js'
 import { waitingFinding } from './partition-findings.js'
 import { dropTable, lockDetached, selectColumnsText, selectContent } from './partition-queries.js'
@@ -51,14 +52,33 @@ export class DetachedPartition {
   }
 
   async run(): Promise<DropEnd> {
+    let end: DropEnd
+    try {
+      end = await this.#work()
+    } catch (error) {
+      // Of one partition, and in every run: the other policies go on.
+      if (this.#slice.context.signal.aborted || !(mayPass(error) || isRefusal(error))) throw error
+      return this.#waitFor(error)
+    }
+    // Not within: what goes wrong from here on is no failure of the drop, which is committed.
+    if (end === 'dropped') await this.#dropped()
+    return end
+  }
+
+  async #work(): Promise<DropEnd> {
     const slice = this.#slice
+    if (this.#isArchived && !slice.context.hasClient('store')) {
+      const { rows } = this.#record.archived
+      return this.#wait(`${rows} of its rows are archived, the others shall be, and no cold storage is configured`)
+    }
     if (this.#record.detachedAt === undefined) await confirmDetached(slice, schemaOf(slice), this.#record)
     const before = await this.#beforehand()
     if (before !== 'go') return before
     for (let restarts = 0; ; restarts += 1) {
       const dropped = await this.#archiveAndDrop()
       if (dropped !== 'changed') return dropped
-      await forgetArchived(slice, schemaOf(slice), this.#record, 'its rows changed since they were archived')
+      const why = 'what was archived is not, or no more, what there is'
+      if (!(await forgetArchived(slice, schemaOf(slice), this.#record, why))) return 'stopped'
       this.#record = { ...this.#record, archived: nothingArchived }
       if (restarts >= mostRestarts) {
         return this.#wait(`somebody writes into it: ${restarts + 1} times its rows were not what had been archived`)
@@ -68,10 +88,15 @@ export class DetachedPartition {
 
   async #archiveAndDrop(): Promise<DropEnd | 'changed'> {
     if (this.#isArchived) {
+      const before = new Set(this.#record.archived.batchIds)
       const archive = new PartitionArchive(this.#slice, this.#expiry, this.#horizon, this.#record)
       const end = await archive.run()
-      this.#record = { ...this.#record, archived: archive.archived }
+      const { archived } = archive
+      this.#record = { ...this.#record, archived }
       if (end !== 'archived') return end
+      const written = new Set(archived.batchIds.filter((id) => !before.has(id)))
+      const check = await checkArchived(this.#slice, archived.batchIds, written)
+      if (check !== 'archived') return check
     }
     return this.#drop()
   }
@@ -100,6 +125,11 @@ export class DetachedPartition {
     return 'waits'
   }
 
+  #waitFor(error: unknown): DropEnd {
+    const end = this.#wait((error as Error).message)
+    return codeOf(error) === '55P03' ? 'stopped' : end
+  }
+
   // ── drop ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #drop(): Promise<DropEnd | 'changed'> {
@@ -108,7 +138,6 @@ export class DetachedPartition {
     for (let tried = 1; ; tried += 1) {
       try {
         await this.#compareAndDrop()
-        await this.#dropped()
         return 'dropped'
       } catch (error) {
         if (context.signal.aborted) throw error
@@ -116,9 +145,6 @@ export class DetachedPartition {
         if (error instanceof RowsStay) return this.#wait(error.message)
         if (mayPass(error) && tried < mostTries) {
           await context.clock.sleep(retryPauseMs * tried)
-        } else if (mayPass(error) || isRefusal(error)) {
-          const end = this.#wait((error as Error).message)
-          return codeOf(error) === '55P03' ? 'stopped' : end
         } else throw error
       }
     }
@@ -144,8 +170,8 @@ export class DetachedPartition {
       if (!(await markAllDeleted(catalogIn(db, schema), archived.batchIds))) {
         throw new RowsChanged(this.#record.partition, 'a batch of it was discarded')
       }
-      if (!(await lockDetached(db, this.#relation, this.#record.oid)))
-        throw new RowsStay('it is not the table that was detached')
+      const why = await lockDetached(db, this.#relation, this.#record.oid)
+      if (why !== undefined) throw new RowsStay(why)
       const content = await selectContent(db, this.#relation, {
         keyColumns: this.#expiry.keyColumns,
         mayGo: isDeletable(this.#expiry, 't'),

@@ -25,14 +25,21 @@ interface PartitionedRow {
 /** A bound is text of the catalog, written and read again under the settings of one session. */
 const upperBound = sql`substring(pg_catalog.pg_get_expr(p.relpartbound, p.oid) FROM ${`TO \\('([^']+)'\\)$`}::text)`
 
-/** Rules of views, and functions, that name the partition or its row type: DROP TABLE would refuse (2BP01). Its own rules go with it. */
-const namedElsewhere = sql`EXISTS (SELECT FROM pg_catalog.pg_depend d
+/**
+ * Rules of views, and functions, that name the partition or its row type: DROP TABLE would refuse (2BP01). Its own rules go with it.
+ * A sequence that is owned by a column would go with it, too, whoever else uses it; that of an identity column is nobody else's.
+ */
+const namedElsewhere = sql`(EXISTS (SELECT FROM pg_catalog.pg_depend s
+    JOIN pg_catalog.pg_class q ON q.oid = s.objid AND q.relkind = 'S'
+    WHERE s.classid = 'pg_catalog.pg_class'::regclass AND s.refclassid = 'pg_catalog.pg_class'::regclass
+      AND s.refobjid = p.oid AND s.refobjsubid > 0 AND s.deptype = 'a')
+  OR EXISTS (SELECT FROM pg_catalog.pg_depend d
   WHERE ((d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = p.oid)
       OR (d.refclassid = 'pg_catalog.pg_type'::regclass AND d.refobjid = p.reltype)) AND d.deptype = 'n'
     AND (d.classid = 'pg_catalog.pg_proc'::regclass
       OR (d.classid = 'pg_catalog.pg_class'::regclass AND d.objid <> p.oid)
       OR (d.classid = 'pg_catalog.pg_rewrite'::regclass
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.oid = d.objid AND w.ev_class = p.oid))))`
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.oid = d.objid AND w.ev_class = p.oid)))))`
 
 /** @returns undefined when the relation is not partitioned */
 export async function selectPartitioned(
@@ -134,17 +141,31 @@ export async function finalizeDetach(db: Kysely<unknown>, from: RelationName, pa
   await sql`ALTER TABLE ${tableOf(from)} DETACH PARTITION ${tableOf(partition)} FINALIZE`.execute(db)
 }
 
-/** Keeps everybody out until the transaction ends. @returns whether the table of this name is the one that is meant, and no partition */
-export async function lockDetached(db: Kysely<unknown>, relation: RelationName, oid: string): Promise<boolean> {
+/** Keeps everybody out until the transaction ends. @returns why it must not be dropped; undefined: nothing is in the way */
+export async function lockDetached(
+  db: Kysely<unknown>,
+  relation: RelationName,
+  oid: string,
+): Promise<string | undefined> {
   await sql`LOCK TABLE ONLY ${tableOf(relation)} IN ACCESS EXCLUSIVE MODE`.execute(db)
-  const { rows } = await sql<{ readonly schema: string; readonly name: string; readonly related: boolean }>`
-    SELECT n.nspname AS schema, c.relname AS name,
-      EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS related
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ${oid}::oid`.execute(
+  const { rows } = await sql<LockedRow>`
+    SELECT n.nspname AS schema, p.relname AS name, pg_catalog.row_security_active(p.oid) AS hides, ${namedElsewhere} AS named,
+      EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE p.oid IN (i.inhrelid, i.inhparent)) AS related
+    FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace WHERE p.oid = ${oid}::oid`.execute(
     db,
   )
   const [row] = rows
-  return row !== undefined && !row.related && isSameRelation(row, relation)
+  if (row === undefined || row.related || !isSameRelation(row, relation)) return 'it is not the table that was detached'
+  if (row.hides) return 'row-level security hides rows of it from our role'
+  return row.named ? 'a view, a function or a sequence belongs to it' : undefined
+}
+
+interface LockedRow {
+  readonly schema: string
+  readonly name: string
+  readonly hides: boolean
+  readonly named: boolean
+  readonly related: boolean
 }
 
 /** Without CASCADE: what depends on it makes this fail. */

@@ -1,9 +1,10 @@
 /** What earlier runs began with partitions: looked at first in every run, by what the scheduler's own table says. */
 import { catalogIn, markAllDeleted } from '@battlescope/archive'
 import { parseRelationName } from '@battlescope/database'
-import { codeOf } from './batch-errors.js'
-import { discardBatch } from './clean-up.js'
+import { codeOf, isStoreProblem } from './batch-errors.js'
+import { discardBatch, reportStoreProblem } from './clean-up.js'
 import { noContent } from './content-hash.js'
+import { takeStore } from './ownership.js'
 import type { ArchivedSoFar, PartitionRecord } from './partition-facts.js'
 import { attachedAgainFinding, goneFinding, pendingFinding, waitingFinding } from './partition-findings.js'
 import { finalizeDetach } from './partition-queries.js'
@@ -71,7 +72,7 @@ async function recover(slice: Slice, stateSchema: string, record: PartitionRecor
     case 'attached-again':
       slice.report(attachedAgainFinding(record))
       if (!decision.isNew) return
-      await forgetArchived(slice, stateSchema, record, 'its rows are live again')
+      if (!(await forgetArchived(slice, stateSchema, record, 'its rows are live again'))) return
       await context.act({ kind: 'note-partition', target, reason: `${reason} is attached again` }, async ({ db }) => {
         await updateAttachedAgain(db, stateSchema, record.id, slice.cursor.slotId)
       })
@@ -138,21 +139,40 @@ export function isRefusal(error: unknown): boolean {
   return code === 'no-direct-connection' || code === 'client-unavailable' || /^(42|55|0A|2B)...$/.test(code)
 }
 
-/** What was archived of a partition is no copy of it any more. First the record, so that whoever cleans up may discard the batches. */
+/**
+ * What was archived of a partition is no copy of it any more. First the record, so that whoever cleans up may discard the batches. Nothing at
+ * all where the store is not ours: in a copy of the database these batches are what the other one lives by.
+ * @returns whether it is forgotten
+ */
 export async function forgetArchived(
   slice: Slice,
   stateSchema: string,
   record: PartitionRecord,
   why: string,
-): Promise<void> {
+): Promise<boolean> {
   const { context } = slice
   const { batchIds } = record.archived
+  if (batchIds.length > 0 && !(await isStoreOurs(slice))) return false
   await context.act(
     { kind: 'reset-partition', target: record.relation, reason: `${record.partition}: ${why}` },
     async ({ db }) => {
+      await keepCommit(db)
       await updateArchived(db, stateSchema, record.id, nothingArchived)
     },
   )
-  if (context.dryRun || !context.hasClient('store')) return
+  if (context.dryRun) return true
   for (const id of batchIds) await discardBatch(slice, id, record.relation, why)
+  return true
+}
+
+async function isStoreOurs(slice: Slice): Promise<boolean> {
+  const { context } = slice
+  if (!context.hasClient('store')) return false
+  try {
+    return (await takeStore(slice)).kind !== 'refused'
+  } catch (error) {
+    if (!isStoreProblem(error) || context.signal.aborted) throw error
+    reportStoreProblem(slice, error)
+    return false
+  }
 }

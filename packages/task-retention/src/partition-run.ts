@@ -139,7 +139,9 @@ class PartitionRun {
     for (const record of await this.#ownRecords()) {
       // A finding says already what keeps a pending one.
       if (record.place === 'pending') this.#keep(record, 'left')
-      if (record.place === 'attached' && record.attachedAgainSlot === this.#slice.cursor.slotId)
+      // Of one that was not noted yet, what is archived could not be forgotten in this run.
+      const again = record.attachedAgainSlot ?? this.#slice.cursor.slotId
+      if (record.place === 'attached' && record.detachedAt !== undefined && again === this.#slice.cursor.slotId)
         this.#spare(record, 'setAside')
       if (record.place === 'detached') await this.#finish(record)
     }
@@ -205,8 +207,9 @@ class PartitionRun {
         hashed: this.#policy.archive,
       })
     } catch (error) {
-      if (codeOf(error) !== '57014' || context.signal.aborted) throw error
-      this.#reasons.push(`comparing ${name} takes longer than countLimit`)
+      if (!mayPass(error) || context.signal.aborted) throw error
+      if (codeOf(error) === '57014') this.#reasons.push(`comparing ${name} takes longer than countLimit`)
+      else this.#leaveLocked(partition)
       return undefined
     }
     const decision = judgeContent(name, content, { rowsLeft: rowsLeft - taken, maxRowsPerRun })
@@ -219,6 +222,15 @@ class PartitionRun {
     return undefined
   }
 
+  #leaveLocked(partition: PartitionFacts): void {
+    this.#spare(partition, 'setAside')
+    this.#slice.report({
+      key: `locked-${this.#policy.name}`,
+      severity: 'warning',
+      summary: `${keyOf(partition.relation)} is locked by other sessions and left for later`,
+    })
+  }
+
   async #take(partition: PartitionFacts): Promise<void> {
     const end = await this.#detach(partition)
     if (end.kind === 'refused') {
@@ -226,12 +238,7 @@ class PartitionRun {
       return
     }
     if (end.kind === 'locked') {
-      this.#spare(partition, 'setAside')
-      this.#slice.report({
-        key: `locked-${this.#policy.name}`,
-        severity: 'warning',
-        summary: `${keyOf(partition.relation)} is locked by other sessions and left for later`,
-      })
+      this.#leaveLocked(partition)
       return
     }
     const record = (await this.#ownRecords()).find(({ oid }) => oid === partition.oid)

@@ -79,7 +79,7 @@ function whyNotWhole({ relation, ...partition }: PartitionFacts): string | undef
   if (!partition.isTable) return `${name} is partitioned itself`
   if (!partition.isOwned) return `our role does not own ${name}`
   if (partition.hidesRows) return `row-level security hides rows of ${name} from our role`
-  return partition.isNamedElsewhere ? `a view or function names ${name}` : undefined
+  return partition.isNamedElsewhere ? `a view or function names ${name}, or a sequence belongs to it` : undefined
 }
 
 export type ContentDecision =

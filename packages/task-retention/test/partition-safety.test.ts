@@ -1,0 +1,192 @@
+/** What a whole partition must never cost: the only copy of its rows, objects of others, or a task that fails in every run. */
+import { openConnections } from '@battlescope/database'
+import { sql } from 'kysely'
+import { afterEach, describe, expect, it } from 'vitest'
+import { lockDetached } from '../src/partition-queries.js'
+import { around } from './partition-crash-child.js'
+import { createPartitionWorld, events, type PartitionWorld } from './partition-world.js'
+
+let world: PartitionWorld
+afterEach(() => world.close())
+
+type Run = Awaited<ReturnType<PartitionWorld['go']>>
+const kindsOf = ({ task }: Run) => (task.run?.actions ?? []).map(({ kind }) => kind)
+const findingsOf = ({ task }: Run) => task.run?.findings ?? []
+const remaining = ['events_m60*', 'events_m59*', 'events_m1*']
+
+/** The run ends before an action of this kind: by default with the oldest partition detached and archived, and not dropped. */
+async function endBefore(kind = 'drop-partition'): Promise<void> {
+  const task = around({
+    before: (next) => {
+      if (next === kind) throw new Error('enough')
+    },
+  })
+  await world.go({}, { task })
+}
+
+async function archiveOnly(): Promise<void> {
+  await endBefore()
+  expect((await world.tables()).slice(0, 2)).toEqual(['events_m63', 'events_m62*'])
+  const [row] = await world.database.query('SELECT row_count::int AS rows FROM scheduler.retention_partition')
+  expect(row).toEqual({ rows: 100 })
+}
+
+const attach = `DO $$ BEGIN EXECUTE (SELECT 'ALTER TABLE public.events ATTACH PARTITION public.events_m63 ' || bounds
+  FROM scheduler.retention_partition WHERE partition = 'public.events_m63'); END $$`
+
+describe('a copy of the database', () => {
+  it.each([
+    ['as it was', 'SELECT 1'],
+    ['changed', `UPDATE public.events_m63 SET body = 'changed' WHERE id = 63005`],
+    ['attached again', attach],
+  ])('neither drops a partition that is %s nor removes what the original archived', async (_, change) => {
+    world = await createPartitionWorld()
+    await archiveOnly()
+    await world.database.query(`UPDATE scheduler.archive_owner SET database = 'the original'`)
+    await world.database.query(change)
+    const names = (await world.names()).filter((name) => name.startsWith('data/') || name.startsWith('manifests/'))
+    expect(names.length).toBeGreaterThanOrEqual(4)
+    for (const _run of [1, 2]) {
+      const run = await world.go()
+      expect(findingsOf(run)).toContainEqual(expect.objectContaining({ key: 'archive-not-ours', severity: 'critical' }))
+    }
+    expect(await world.names()).toEqual(expect.arrayContaining(names))
+    expect(await world.count('public.events_m63')).toBe(100)
+    const states = await world.database.query(`SELECT DISTINCT state FROM scheduler.archive_batch WHERE id = ANY
+      ((SELECT batch_ids FROM scheduler.retention_partition WHERE partition = 'public.events_m63')::uuid[])`)
+    expect(states).toEqual([{ state: 'verified' }])
+  })
+})
+
+describe('what earlier runs archived', () => {
+  it.each([
+    ['an object is gone', /^data\//, undefined],
+    ['an object has other bytes', /^data\//, 'rubbish'],
+    ['a manifest is gone', /^manifests\//, undefined],
+  ])('is archived anew where %s', async (_, kind, bytes) => {
+    world = await createPartitionWorld()
+    await archiveOnly()
+    const store = await world.store()
+    const name = (await world.names()).find((each) => kind.test(each)) ?? ''
+    if (bytes === undefined) await store.delete(name)
+    else await store.put(name, Buffer.from(bytes))
+    const run = await world.go()
+    expect(run.task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(kindsOf(run)).toContain('reset-partition')
+    expect(await world.tables()).toEqual(remaining)
+    expect(await world.losses()).toEqual([])
+  })
+
+  it('is not archived twice where everything is there', async () => {
+    world = await createPartitionWorld()
+    await archiveOnly()
+    const run = await world.go()
+    expect(kindsOf(run)).not.toContain('reset-partition')
+    expect(await world.tables()).toEqual(remaining)
+    expect(await world.losses()).toEqual([])
+  })
+})
+
+describe('the lock before the drop', () => {
+  const why = async (prepare: string, role: string) => {
+    world = await createPartitionWorld()
+    await world.database.query('ALTER TABLE public.events DETACH PARTITION public.events_m63')
+    await world.database.query(prepare)
+    const [row] = await world.database.query<{ oid: string }>(`SELECT 'public.events_m63'::regclass::oid::text AS oid`)
+    const connections = openConnections({ url: world.database.url, applicationName: 'lock' })
+    try {
+      return await connections.transaction({ statementTimeoutMs: 20_000 }, async ({ db }) => {
+        await sql.raw(role).execute(db)
+        return lockDetached(db, { schema: 'public', name: 'events_m63' }, row?.oid ?? '')
+      })
+    } finally {
+      await connections.close()
+    }
+  }
+
+  it('refuses a table whose rows row-level security hides', async () => {
+    const role = `role_${process.pid}`
+    const prepare = `CREATE ROLE ${role}; GRANT CREATE, USAGE ON SCHEMA public TO ${role};
+      ALTER TABLE public.events_m63 OWNER TO ${role}, ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY`
+    try {
+      expect(await why(prepare, `SET LOCAL ROLE ${role}`)).toMatch(/row-level security/)
+    } finally {
+      await world.database.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+    }
+  })
+
+  it.each([
+    ['a sequence that its column owns', 'CREATE SEQUENCE public.numbers OWNED BY public.events_m63.id', /sequence/],
+    ['a view over it', 'CREATE VIEW public.oldest AS SELECT id FROM public.events_m63', /view/],
+    ['nothing of the kind', 'SELECT 1', undefined],
+  ])('refuses a table with %s', async (_, prepare, expected) => {
+    const found = await why(prepare, 'SELECT 1')
+    if (expected === undefined) expect(found).toBeUndefined()
+    else expect(found).toMatch(expected)
+  })
+})
+
+describe('an error of one detached partition', () => {
+  it.each([
+    ['a column is gone', 'ALTER TABLE public.events_m63 DROP COLUMN at CASCADE'],
+    ['a column has another name', 'ALTER TABLE public.events_m63 RENAME COLUMN id TO number'],
+  ])('leaves the others to go on: %s', async (_, change) => {
+    world = await createPartitionWorld()
+    await archiveOnly()
+    await world.database.query(change)
+    const run = await world.go()
+    expect(run.task.run?.outcome).toBe('succeeded')
+    expect(findingsOf(run)).toContainEqual(expect.objectContaining({ key: 'partition-waits-public.events_m63' }))
+    expect((await world.tables())[0]).toBe('events_m63')
+  })
+
+  it('after the commit is no failure of the drop', async () => {
+    world = await createPartitionWorld()
+    await archiveOnly()
+    const task = around({
+      before: (kind) => {
+        if (kind === 'write-manifest') throw Object.assign(new Error('too late'), { code: '57014' })
+      },
+    })
+    const run = await world.go({}, { task })
+    expect(findingsOf(run).map(({ key }) => key)).not.toContain('partition-waits-public.events_m63')
+    expect(kindsOf(run).filter((kind) => kind === 'drop-partition')).toHaveLength(1)
+    await world.goToEnd()
+    expect(await world.tables()).toEqual(remaining)
+    expect(await world.losses()).toEqual([])
+  })
+})
+
+describe('an archive that is turned off half way', () => {
+  it('keeps what is partly archived until there is a store again', async () => {
+    world = await createPartitionWorld({ sql: `DELETE FROM ${events} WHERE id / 1000 = 60` })
+    await archiveOnly()
+    const run = await world.go({ archive: false }, { noStore: true })
+    expect(findingsOf(run)).toContainEqual(
+      expect.objectContaining({
+        key: 'partition-waits-public.events_m63',
+        summary: expect.stringMatching(/no cold storage is configured/) as string,
+      }),
+    )
+    expect(run.task.run?.outcome).toBe('succeeded')
+    expect((await world.tables())[0]).toBe('events_m63')
+    await world.goToEnd()
+    expect(await world.losses()).toEqual([])
+  })
+})
+
+describe('a sequence', () => {
+  it('that belongs to a partition lets its rows go one by one', async () => {
+    world = await createPartitionWorld({
+      sql: `CREATE SEQUENCE public.numbers OWNED BY public.events_m63.id;
+        CREATE TABLE public.others (id bigint DEFAULT nextval('public.numbers'))`,
+    })
+    const run = await world.go()
+    expect(findingsOf(run)).toMatchObject([
+      { key: 'row-by-row-events', summary: expect.stringMatching(/sequence/) as string },
+    ])
+    expect(await world.tables()).toEqual(['events_m63*', ...remaining])
+    expect(await world.count('public.events_m63')).toBe(0)
+    expect(await world.count(events, 'false')).toBe(0)
+  })
+})
