@@ -30,6 +30,8 @@ import { schemaOf } from './archive-batch.js'
 import { codeOf, isStoreProblem } from './batch-errors.js'
 import { reportStoreProblem } from './clean-up.js'
 import { advance, takeStore } from './ownership.js'
+import type { PartitionRecord } from './partition-facts.js'
+import { selectPartitionRecords } from './partition-records.js'
 import { copyToRestored, finishMove, readVerified } from './restored-objects.js'
 import type { Target } from './restore-plan.js'
 import { countLive, selectTarget } from './restore-queries.js'
@@ -201,14 +203,27 @@ async function adoptLive(slice: Slice, owner: RecordedOwner, manifest: Manifest,
   )
 }
 
-/** Relations as they are here, read once each. */
+/** Where rows of a relation are here, read once each: in itself, and in partitions of it that retention detached and did not drop yet. */
 class Targets {
-  readonly #known = new Map<string, Target | undefined>()
+  readonly #known = new Map<string, readonly Target[]>()
+  #detached: readonly PartitionRecord[] | undefined
   constructor(private readonly slice: Slice) {}
 
-  async of(relation: string): Promise<Target | undefined> {
-    if (!this.#known.has(relation)) this.#known.set(relation, await selectTarget(this.slice.context.db, relation))
-    return this.#known.get(relation)
+  async of(relation: string): Promise<readonly Target[]> {
+    const known = this.#known.get(relation)
+    if (known !== undefined) return known
+    const { db } = this.slice.context
+    this.#detached ??= (await selectPartitionRecords(db, schemaOf(this.slice))).filter(
+      ({ place }) => place === 'detached' || place === 'pending',
+    )
+    const own = this.#detached.filter((record) => record.relation === relation)
+    const targets: Target[] = []
+    for (const name of [relation, ...own.map(({ partition }) => partition)]) {
+      const target = await selectTarget(db, name)
+      if (target !== undefined && target.primaryKey.length > 0) targets.push(target)
+    }
+    this.#known.set(relation, targets)
+    return targets
   }
 }
 
@@ -217,9 +232,8 @@ async function selectLive(slice: Slice, manifest: Manifest, targets: Targets): P
   const live: ManifestObject[] = []
   for (const object of manifest.objects) {
     if (object.name.startsWith(restoredPrefix)) continue
-    const target = await targets.of(object.relation)
-    if (target === undefined || target.primaryKey.length === 0) continue
-    const rows = await countLiveRows(slice, object, target)
+    let rows = 0
+    for (const target of await targets.of(object.relation)) rows += await countLiveRows(slice, object, target)
     if (rows === object.rowCount) live.push(object)
     else if (rows > 0) {
       slice.report({

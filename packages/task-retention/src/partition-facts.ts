@@ -58,8 +58,11 @@ export interface ArchivedSoFar {
   readonly last: { readonly time: string; readonly key: readonly string[] } | undefined
 }
 
-/** Where a recorded partition is now. `unknown`: under its name is another table, or it has another name. */
-export type PartitionPlace = 'attached' | 'pending' | 'detached' | 'elsewhere' | 'unknown' | 'gone'
+/**
+ * Where a recorded partition is now. `unknown`: under its name is another table, or it has another name. `restored`: nothing has its number,
+ * and under its name is a partition of the same relation.
+ */
+export type PartitionPlace = 'attached' | 'pending' | 'detached' | 'elsewhere' | 'restored' | 'unknown' | 'gone'
 
 /**
  * The content of some rows whatever their order: the sum over 16 bytes of SHA-256 of each row's key and version, in two halves. A sum, so

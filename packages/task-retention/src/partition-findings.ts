@@ -1,5 +1,5 @@
 /** What people are told about partitions that do not go, or not as a whole. Pure. */
-import { quoteRelation, type RelationName } from '@battlescope/database'
+import { parseRelationName, quoteRelation, type RelationName } from '@battlescope/database'
 import type { Finding } from '@battlescope/scheduler-core'
 import type { PartitionRecord } from './partition-facts.js'
 import { attachStatement } from './partition-records.js'
@@ -42,16 +42,33 @@ export function pendingFinding(record: PartitionRecord, error: unknown): Finding
   }
 }
 
+/** Ours, and we must not, or cannot, end it: no waiting mends that. */
+export function refusedFinalizeFinding(record: PartitionRecord, error: unknown): Finding {
+  return {
+    key: partitionKey('partition-pending', record.partition),
+    severity: 'error',
+    summary: `${record.partition} is not wholly detached from ${record.relation}, and we cannot end it: ${error instanceof Error ? error.message : ''}`,
+    details: {
+      hint: 'its rows are invisible through the relation: end it, then attach it again or let its policy go on',
+      mend: [finalizeStatement(parseRelationName(record.relation), parseRelationName(record.partition))],
+    },
+  }
+}
+
+function finalizeStatement(relation: RelationName, partition: RelationName): string {
+  const [from, name] = [relation, partition].map((each) => quoteRelation(each.schema, each.name))
+  return `ALTER TABLE ${from} DETACH PARTITION ${name} FINALIZE`
+}
+
 /** A pending detach that nobody here began: PostgreSQL takes one at a time, so it is in our way, and it is not ours to end. */
 export function foreignPendingFinding(relation: RelationName, partition: RelationName): Finding {
-  const [from, name] = [relation, partition].map((each) => quoteRelation(each.schema, each.name))
   return {
     key: partitionKey('partition-foreign', keyOf(partition)),
     severity: 'warning',
     summary: `somebody else began to detach ${keyOf(partition)} from ${keyOf(relation)}: until that is done, no partition of it goes`,
     details: {
       hint: 'if nobody is at it any more, end it',
-      mend: [`ALTER TABLE ${from} DETACH PARTITION ${name} FINALIZE`],
+      mend: [finalizeStatement(relation, partition)],
     },
   }
 }

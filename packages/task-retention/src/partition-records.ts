@@ -34,6 +34,7 @@ interface RecordRow {
   readonly parent_name: string | null
   readonly is_pending: boolean | null
   readonly name_taken: boolean
+  readonly is_restored: boolean
 }
 
 /** Partitions that were announced and not dropped since, in the order of their announcement, with where they are now. */
@@ -43,7 +44,10 @@ export async function selectPartitionRecords(db: Kysely<unknown>, schema: string
       r.attached_again_slot, r.batch_ids::text[] AS batch_ids, r.row_count::text AS row_count, r.hash_high::text AS hash_high,
       r.hash_low::text AS hash_low, r.columns, r.last_time, r.last_key, n.nspname AS now_schema, c.relname AS now_name,
       c.relkind = 'r' AS is_table, pn.nspname AS parent_schema, p.relname AS parent_name, i.inhdetachpending AS is_pending,
-      pg_catalog.to_regclass(r.partition) IS NOT NULL AS name_taken
+      pg_catalog.to_regclass(r.partition) IS NOT NULL AS name_taken,
+      c.oid IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_inherits a
+        WHERE a.inhrelid = pg_catalog.to_regclass(r.partition) AND NOT a.inhdetachpending
+          AND a.inhparent = pg_catalog.to_regclass(r.relation)) AS is_restored
     FROM ${tableIn(schema)} r
       LEFT JOIN pg_catalog.pg_class c ON c.oid = r.partition_oid
       LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -80,6 +84,7 @@ function placeOf(row: RecordRow): PartitionPlace {
     now_name !== null &&
     row.is_table === true &&
     isSameRelation({ schema: now_schema, name: now_name }, parseRelationName(row.partition))
+  if (row.is_restored) return 'restored'
   if (!isIt) return row.name_taken || (now_name !== null && row.is_table === true) ? 'unknown' : 'gone'
   if (parent_schema === null || parent_name === null) return 'detached'
   if (!isSameRelation({ schema: parent_schema, name: parent_name }, parseRelationName(row.relation))) return 'elsewhere'

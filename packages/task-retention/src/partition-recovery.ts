@@ -4,9 +4,17 @@ import { parseRelationName } from '@battlescope/database'
 import { codeOf, isStoreProblem } from './batch-errors.js'
 import { discardBatch, reportStoreProblem } from './clean-up.js'
 import { noContent } from './content-hash.js'
+import { progressOf } from './cursor.js'
 import { takeStore } from './ownership.js'
 import type { ArchivedSoFar, PartitionRecord } from './partition-facts.js'
-import { attachedAgainFinding, goneFinding, pendingFinding, waitingFinding } from './partition-findings.js'
+import {
+  attachedAgainFinding,
+  foreignPendingFinding,
+  goneFinding,
+  pendingFinding,
+  refusedFinalizeFinding,
+  waitingFinding,
+} from './partition-findings.js'
 import { finalizeDetach } from './partition-queries.js'
 import {
   deletePartitionRecord,
@@ -16,7 +24,7 @@ import {
   updateDetached,
   updateDropped,
 } from './partition-records.js'
-import { judgeRecord } from './plan-partitions.js'
+import { isOurs, judgeRecord } from './plan-partitions.js'
 import { keepCommit } from './queries.js'
 import type { Slice } from './slice.js'
 
@@ -42,13 +50,20 @@ export async function recoverPartitions(slice: Slice): Promise<void> {
   for (const record of await selectPartitionRecords(context.db, stateSchema)) await recover(slice, stateSchema, record)
 }
 
-/** Detached partitions whose policy does not run: nobody else would tell of them. */
-export async function reportWaiting(slice: Slice, running: readonly string[]): Promise<void> {
+/**
+ * Detached partitions whose policy does not look at them in this run: nobody else would tell of them.
+ * @param runnable names of policies that can run
+ */
+export async function reportWaiting(slice: Slice, runnable: readonly string[]): Promise<void> {
   const { context } = slice
   if (context.stateSchema === undefined) return
   for (const record of await selectPartitionRecords(context.db, context.stateSchema)) {
-    if (record.place !== 'detached' || running.includes(record.policy)) continue
-    slice.report(waitingFinding(record, `the policy ${record.policy} does not run`))
+    if (record.place !== 'detached' || !isOurs(record)) continue
+    if (!runnable.includes(record.policy)) {
+      slice.report(waitingFinding(record, `the policy ${record.policy} does not run`))
+    } else if (progressOf(slice.cursor, record.policy).finished) {
+      slice.report(waitingFinding(record, `the policy ${record.policy} tries again in its next slot`))
+    }
   }
 }
 
@@ -77,6 +92,12 @@ async function recover(slice: Slice, stateSchema: string, record: PartitionRecor
         await updateAttachedAgain(db, stateSchema, record.id, slice.cursor.slotId)
       })
       return
+    case 'restored':
+      if (!(await forgetArchived(slice, stateSchema, record, 'its rows are live again'))) return
+      await context.act({ kind: 'forget-partition', target, reason }, async ({ db }) => {
+        await deletePartitionRecord(db, stateSchema, record.id)
+      })
+      return
     case 'gone':
       slice.report(goneFinding(record))
       await context.act({ kind: 'note-partition', target, reason: `${reason} is gone` }, async ({ db }) => {
@@ -86,7 +107,9 @@ async function recover(slice: Slice, stateSchema: string, record: PartitionRecor
       })
       return
     case 'leave':
-      slice.report(waitingFinding(record, decision.why))
+      if (record.place === 'pending') {
+        slice.report(foreignPendingFinding(parseRelationName(record.relation), parseRelationName(record.partition)))
+      } else slice.report(waitingFinding(record, decision.why))
   }
 }
 
@@ -118,7 +141,7 @@ export async function finalize(slice: Slice, stateSchema: string, record: Partit
         slice.report(pendingFinding(record, error))
         return false
       } else if (isRefusal(error)) {
-        slice.report(waitingFinding(record, (error as Error).message))
+        slice.report(refusedFinalizeFinding(record, error))
         return false
       } else throw error
     }

@@ -7,9 +7,16 @@ import type { PartitionContent, PartitionFacts, PartitionRecord } from './partit
 import { foreignPendingFinding, rowByRowFinding, waitingFinding } from './partition-findings.js'
 import { detachConcurrently, selectContent, selectPartitioned } from './partition-queries.js'
 import { confirmDetached, finalize, isRefusal, mayPass } from './partition-recovery.js'
-import { selectPartitionRecords, upsertAnnounced } from './partition-records.js'
-import { forecastPartition, judgeContent, selectExpired, whyPartitionsStay, whyRowByRow } from './plan-partitions.js'
-import { keyOf, type Policy } from './policy.js'
+import { deletePartitionRecord, selectPartitionRecords, upsertAnnounced } from './partition-records.js'
+import {
+  forecastPartition,
+  isOurs,
+  judgeContent,
+  selectExpired,
+  whyPartitionsStay,
+  whyRowByRow,
+} from './plan-partitions.js'
+import { keyOf, resolvePolicies, type Policy } from './policy.js'
 import type { PreflightFacts } from './preflight-facts.js'
 import { keepCommit } from './queries.js'
 import type { Slice } from './slice.js'
@@ -86,7 +93,7 @@ class PartitionRun {
   async plan(): Promise<readonly string[]> {
     const { context } = this.#slice
     for (const record of await this.#ownRecords()) {
-      if (record.place !== 'detached') continue
+      if (record.place !== 'detached' || !isOurs(record)) continue
       await context.act({ kind: 'drop-partition', target: record.relation, reason: record.partition }, () =>
         Promise.resolve(),
       )
@@ -137,14 +144,20 @@ class PartitionRun {
 
   async #finishDetached(): Promise<void> {
     for (const record of await this.#ownRecords()) {
+      if (!isOurs(record)) continue
       // A finding says already what keeps a pending one.
-      if (record.place === 'pending') this.#keep(record, 'left')
+      if (record.place === 'pending') this.#keep(record, this.#isOfThisSlot(record) ? 'left' : 'setAside')
       // Of one that was not noted yet, what is archived could not be forgotten in this run.
       const again = record.attachedAgainSlot ?? this.#slice.cursor.slotId
       if (record.place === 'attached' && record.detachedAt !== undefined && again === this.#slice.cursor.slotId)
         this.#spare(record, 'setAside')
       if (record.place === 'detached') await this.#finish(record)
     }
+  }
+
+  /** What earlier slots could not end must not keep this one from ending: the next one tries again. */
+  #isOfThisSlot({ announcedAt }: PartitionRecord): boolean {
+    return announcedAt.getTime() >= Date.parse(this.#slice.cursor.slotAt)
   }
 
   async #finish(record: PartitionRecord): Promise<void> {
@@ -179,13 +192,13 @@ class PartitionRun {
     if (facts === undefined) return []
     const { whole, others } = selectExpired(facts, this.#horizon)
     if (whole.length + others.length === 0) return []
-    const why = whyRowByRow(this.#facts, policy) ?? whyPartitionsStay(policy, facts)
+    const why = whyRowByRow(this.#facts, policy, resolvePolicies(context.config)) ?? whyPartitionsStay(policy, facts)
     if (why !== undefined) {
       this.#reasons.push(why)
       return []
     }
     this.#reasons.push(...others.map((other) => other.why))
-    const ours = new Set((await this.#ownRecords()).map(({ oid }) => oid))
+    const ours = new Set((await this.#ownRecords()).filter(isOurs).map(({ oid }) => oid))
     const foreign = facts.partitions.find(({ isPending, oid }) => isPending && !ours.has(oid))
     if (foreign !== undefined) this.#slice.report(foreignPendingFinding(policy.relation, foreign.relation))
     // PostgreSQL has one pending detach per relation at a time.
@@ -280,6 +293,13 @@ class PartitionRun {
       if (record?.place === 'pending') {
         return { kind: (await finalize(this.#slice, schema, record)) ? 'detached' : 'pending' }
       }
+      // Still attached, and the statement is over: whoever detaches it later is somebody else.
+      if (record?.place === 'attached' && isOver(error)) {
+        await context.act({ kind: 'forget-partition', target, reason }, async ({ db }) => {
+          await keepCommit(db)
+          await deletePartitionRecord(db, schema, record.id)
+        })
+      }
       if (mayPass(error)) return { kind: 'locked' }
       this.#hasNoSession = codeOf(error) === 'no-direct-connection'
       if (isRefusal(error)) return { kind: 'refused', why: `${reason} cannot be detached: ${(error as Error).message}` }
@@ -289,4 +309,11 @@ class PartitionRun {
     if (record !== undefined) await confirmDetached(this.#slice, schema, record)
     return { kind: 'detached' }
   }
+}
+
+/** The server has answered, or was never asked. A connection that broke leaves it open whether the statement runs on. */
+function isOver(error: unknown): boolean {
+  const code = codeOf(error)
+  if (code === 'no-direct-connection' || code === 'client-unavailable') return true
+  return /^(?=.*\d)[0-9A-Z]{5}$/.test(code) && !code.startsWith('08')
 }

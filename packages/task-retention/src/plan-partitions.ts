@@ -4,31 +4,32 @@ import { isSameRelation, keyOf, type Policy } from './policy.js'
 import type { PreflightFacts } from './preflight-facts.js'
 
 /** Whether a policy could take whole partitions, if its relation had any: what asks for a direct connection. */
-export function mayDetach(policy: Policy): boolean {
-  return whyNotByPolicy(policy) === undefined
+export function mayDetach(policy: Policy, policies: readonly Policy[]): boolean {
+  return whyNotByPolicy(policy, policies) === undefined
 }
 
-function whyNotByPolicy({
-  name,
-  detachPartitions,
-  children,
-  members,
-  keepWhile,
-  with: group,
-}: Policy): string | undefined {
+function whyNotByPolicy(policy: Policy, policies: readonly Policy[]): string | undefined {
+  const { name, detachPartitions, children, members, keepWhile, with: group } = policy
   if (!detachPartitions) return `detachPartitions is off in the policy ${name}`
   // Each of them decides row by row, or has rows of other relations go along.
   if (children.length > 0) return `the policy ${name} has children`
   if (members.length > 0) return `the policy ${name} has members`
   if (keepWhile.length > 0) return `the policy ${name} has keepWhile`
-  return group === undefined ? undefined : `rows of the policy ${name} go with those of ${group.policy}`
+  if (group !== undefined) return `rows of the policy ${name} go with those of ${group.policy}`
+  // What another policy deletes changes or deletes rows that point to it. A detached partition keeps its foreign keys.
+  const other = policies.find((each) => each.name !== name && reachesInto(each, policy))
+  return other === undefined ? undefined : `the policy ${other.name} is also about ${keyOf(policy.relation)}`
+}
+
+function reachesInto({ members, with: group }: Policy, { name, relation }: Policy): boolean {
+  return group?.policy === name || members.some((member) => isSameRelation(member.relation, relation))
 }
 
 /** Why rows of a partitioned relation go one by one, as far as preflight can tell; undefined: expired partitions go as a whole. */
-export function whyRowByRow(facts: PreflightFacts, policy: Policy): string | undefined {
+export function whyRowByRow(facts: PreflightFacts, policy: Policy, policies: readonly Policy[]): string | undefined {
   const own = facts.relations.get(keyOf(policy.relation))
   const relation = keyOf(policy.relation)
-  const byPolicy = whyNotByPolicy(policy)
+  const byPolicy = whyNotByPolicy(policy, policies)
   if (byPolicy !== undefined) return byPolicy
   if (own?.hasDefaultPartition === true) return hasDefault(relation)
   const reference = facts.references.find(({ to }) => isSameRelation(to, policy.relation))
@@ -111,6 +112,8 @@ export type RecordDecision =
   | { readonly kind: 'forget' }
   /** Attached again by somebody: what was archived of it is no copy any more. `slot` to be noted. */
   | { readonly kind: 'attached-again'; readonly isNew: boolean }
+  /** By its name it is here, attached, with another number: the database was dumped and restored. What is archived of it is live. */
+  | { readonly kind: 'restored' }
   /** It left by another hand: verified batches are the only copies now. */
   | { readonly kind: 'gone' }
   | { readonly kind: 'leave'; readonly why: string }
@@ -120,6 +123,8 @@ const forgetAfterMs = 7 * 86_400_000
 
 /** What is to be done about a partition that was announced by an earlier run, by where it is now. */
 export function judgeRecord(record: PartitionRecord, slotId: string, now: Date): RecordDecision {
+  // Somebody attached it again, and has detached it since: this detach is not ours, and what it is for we do not know.
+  if (!isOurs(record)) return { kind: 'leave', why: 'somebody else detached it, after it had been attached again' }
   switch (record.place) {
     case 'pending':
       return { kind: 'finalize' }
@@ -127,22 +132,33 @@ export function judgeRecord(record: PartitionRecord, slotId: string, now: Date):
       return { kind: 'drop' }
     case 'gone':
       // Dropped before anything began: a partition like any other.
-      return record.detachedAt === undefined && record.archived.batchIds.length === 0
-        ? { kind: 'forget' }
-        : { kind: 'gone' }
+      return isUntouched(record) ? { kind: 'forget' } : { kind: 'gone' }
     case 'elsewhere':
       return { kind: 'leave', why: 'it is a partition of another relation by now' }
+    case 'restored':
+      return { kind: 'restored' }
     case 'unknown':
+      if (isUntouched(record)) return { kind: 'forget' }
       return { kind: 'leave', why: 'the table of this name is another one, or it was renamed' }
     case 'attached':
       if (record.detachedAt !== undefined) {
         // For one slot it stays: who wants it for longer has the time for a hold.
         if (record.attachedAgainSlot === undefined) return { kind: 'attached-again', isNew: true }
         if (record.attachedAgainSlot === slotId) return { kind: 'attached-again', isNew: false }
-        return { kind: 'idle' }
+        // Attached for good: whoever detaches it from now on is somebody else, unless it is announced anew.
+        return { kind: 'forget' }
       }
       return now.getTime() - record.announcedAt.getTime() > forgetAfterMs ? { kind: 'forget' } : { kind: 'idle' }
   }
+}
+
+function isUntouched({ detachedAt, archived }: PartitionRecord): boolean {
+  return detachedAt === undefined && archived.batchIds.length === 0
+}
+
+/** Whether it was we who detached it, or began to. */
+export function isOurs({ place, attachedAgainSlot }: PartitionRecord): boolean {
+  return attachedAgainSlot === undefined || (place !== 'detached' && place !== 'pending')
 }
 
 /** One line of `plan`, per partition. */

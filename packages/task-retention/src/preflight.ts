@@ -84,7 +84,7 @@ function judgePolicy(
         summary: `${relation} does not exist: ${policy.name} does without it`,
       })),
       ...unique([...judged.flatMap((judgement) => judgement.warnings), ...references.warnings]),
-      ...(own?.kind === 'partitioned' ? [partitionedWarning(own, whyRowByRow(facts, policy))] : []),
+      ...(own?.kind === 'partitioned' ? [partitionedWarning(own, whyRowByRow(facts, policy, applicable))] : []),
       ...judgeIndexes(facts, policy, { checked, batchRows }),
     ],
     keys: new Map(targets.map((target) => [keyOf(target.relation), target.primaryKey])),

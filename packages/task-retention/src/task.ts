@@ -46,7 +46,9 @@ export const retention: Task<typeof retentionConfig, unknown, Cursor, RetentionR
         ...policy.members.map((member) => ({ relation: relation(member), privileges: ['select'] as const })),
       ]),
       ...(policies.some(({ archive }) => archive) ? { clients: ['store'] as const } : {}),
-      ...(config.createMissingIndexes || policies.some(mayDetach) ? { direct: true } : {}),
+      ...(config.createMissingIndexes || policies.some((policy) => mayDetach(policy, policies))
+        ? { direct: true }
+        : {}),
     }
   },
   run: runSlice,

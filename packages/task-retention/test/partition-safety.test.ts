@@ -1,10 +1,11 @@
 /** What a whole partition must never cost: the only copy of its rows, objects of others, or a task that fails in every run. */
+import { readManifest, writeManifest } from '@battlescope/archive'
 import { openConnections } from '@battlescope/database'
 import { sql } from 'kysely'
 import { afterEach, describe, expect, it } from 'vitest'
 import { lockDetached } from '../src/partition-queries.js'
 import { around } from './partition-crash-child.js'
-import { createPartitionWorld, events, type PartitionWorld } from './partition-world.js'
+import { createPartitionWorld, events, policy, type PartitionWorld } from './partition-world.js'
 
 let world: PartitionWorld
 afterEach(() => world.close())
@@ -188,5 +189,169 @@ describe('a sequence', () => {
     expect(await world.tables()).toEqual(['events_m63*', ...remaining])
     expect(await world.count('public.events_m63')).toBe(0)
     expect(await world.count(events, 'false')).toBe(0)
+  })
+})
+
+/** A transaction that is open while `work` runs. */
+async function whileOpen(statement: string, work: () => Promise<void>): Promise<void> {
+  const other = openConnections({ url: world.database.url, applicationName: 'other' })
+  try {
+    await other.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
+      await sql.raw(statement).execute(db)
+      await work()
+    })
+  } finally {
+    await other.close()
+  }
+}
+
+const detach = 'ALTER TABLE public.events DETACH PARTITION public.events_m63'
+
+describe('a detach by somebody else', () => {
+  it('is theirs although ours was announced and refused before', async () => {
+    world = await createPartitionWorld()
+    await whileOpen(`LOCK TABLE ${events} IN SHARE UPDATE EXCLUSIVE MODE`, async () => {
+      const run = await world.go({}, { config: { lockTimeout: '100ms' } })
+      expect(findingsOf(run)).toContainEqual(expect.objectContaining({ key: 'locked-events' }))
+    })
+    expect((await world.tables())[0]).toBe('events_m63*')
+    expect(await world.count('scheduler.retention_partition', `partition = 'public.events_m63'`)).toBe(0)
+    await world.database.query(detach)
+    await world.goToEnd()
+    expect(await world.tables()).toEqual(['events_m63', ...remaining])
+    expect(await world.count('public.events_m63')).toBe(100)
+  })
+
+  it('is theirs after they had attached again what we had detached', async () => {
+    world = await createPartitionWorld()
+    await archiveOnly()
+    await world.database.query(attach)
+    const noted = await world.go({ keep: '3000 days' })
+    expect(findingsOf(noted)).toContainEqual(
+      expect.objectContaining({ key: 'partition-attached-again-public.events_m63' }),
+    )
+    await world.database.query(detach)
+    const left = await world.go({ keep: '3000 days' })
+    expect(findingsOf(left)).toContainEqual(
+      expect.objectContaining({
+        key: 'partition-waits-public.events_m63',
+        summary: expect.stringMatching(/somebody else detached it/) as string,
+      }),
+    )
+    expect((await world.goToEnd()).at(-1)?.task.run?.outcome).toBe('succeeded')
+    expect(await world.tables()).toEqual(['events_m63', ...remaining])
+    expect(await world.count('public.events_m63')).toBe(100)
+  })
+
+  it('is theirs in a later slot, too', async () => {
+    world = await createPartitionWorld()
+    await archiveOnly()
+    await world.database.query(attach)
+    await world.go({ keep: '3000 days' })
+    await world.go({ keep: '3000 days' })
+    expect(await world.count('scheduler.retention_partition')).toBe(0)
+    await world.database.query(detach)
+    await world.goToEnd()
+    expect(await world.tables()).toEqual(['events_m63', ...remaining])
+  })
+})
+
+describe('a pending detach', () => {
+  const leavePending = async () => {
+    await whileOpen(`SELECT count(*) FROM ${events}`, async () => {
+      await world.go({}, { config: { lockTimeout: '100ms' } })
+    })
+    expect((await world.tables())[0]).toBe('events_m63!')
+  }
+
+  it('that we may not end any more comes with the SQL that ends it', async () => {
+    world = await createPartitionWorld()
+    await leavePending()
+    const run = await world.go({ detachPartitions: false })
+    const finding = findingsOf(run).find(({ key }) => key === 'partition-pending-public.events_m63')
+    expect(finding).toMatchObject({
+      severity: 'error',
+      details: { mend: ['ALTER TABLE "public"."events" DETACH PARTITION "public"."events_m63" FINALIZE'] },
+    })
+    expect(findingsOf(run).map(({ key }) => key)).not.toContain('partition-waits-public.events_m63')
+  })
+
+  it('of an earlier slot does not keep this one from ending', async () => {
+    world = await createPartitionWorld()
+    await whileOpen(`SELECT count(*) FROM ${events}`, async () => {
+      const first = await world.go({}, { config: { lockTimeout: '100ms' } })
+      expect(first.task.run?.outcome).toBe('partial')
+      await world.database.query(
+        `UPDATE scheduler.retention_partition SET announced_at = announced_at - interval '1 day'`,
+      )
+      const run = await world.go({}, { config: { lockTimeout: '100ms' } })
+      expect(run.task.run?.outcome).toBe('succeeded')
+      expect(findingsOf(run)).toContainEqual(
+        expect.objectContaining({ key: 'partition-pending-public.events_m63', severity: 'warning' }),
+      )
+    })
+    await world.goToEnd()
+    expect(await world.tables()).toEqual(remaining)
+    expect(await world.losses()).toEqual([])
+  })
+})
+
+describe('a partition that waits', () => {
+  it('is told of in every run of the slot', async () => {
+    world = await createPartitionWorld({
+      sql: `CREATE TABLE public.logs (id int PRIMARY KEY, at timestamptz NOT NULL);
+        CREATE INDEX ON public.logs (at);
+        INSERT INTO public.logs SELECT i, now() - interval '2000 days' + i * interval '1 minute' FROM generate_series(1, 300) i`,
+    })
+    await archiveOnly()
+    await world.database.query(`INSERT INTO scheduler.archive_hold (policy, from_at, to_at, until, reason)
+      VALUES ('events', '-infinity', now(), now() + interval '1 day', 'test')`)
+    const logs = { name: 'logs', relation: 'public.logs', timeColumn: 'at', keep: '1800 days' }
+    const config = { policies: [policy, logs], maxRowsPerRun: 150 }
+    for (const outcome of ['partial', 'succeeded']) {
+      const run = await world.go({}, { config })
+      expect(findingsOf(run)).toContainEqual(expect.objectContaining({ key: 'partition-waits-public.events_m63' }))
+      expect(run.task.run?.outcome).toBe(outcome)
+    }
+  })
+})
+
+describe('after a dump and a restore', () => {
+  it('a partition that is attached there is one like any other', async () => {
+    world = await createPartitionWorld()
+    await archiveOnly()
+    await world.database.query(attach)
+    await world.database.query('UPDATE scheduler.retention_partition SET partition_oid = 4000000000')
+    const [before] = await world.database.query<{ ids: string[] }>(
+      'SELECT batch_ids::text[] AS ids FROM scheduler.retention_partition',
+    )
+    const runs = await world.goToEnd()
+    expect(runs.flatMap(findingsOf)).toEqual([])
+    expect(await world.tables()).toEqual(remaining)
+    expect(await world.losses()).toEqual([])
+    const states = await world.database.query(
+      'SELECT DISTINCT state FROM scheduler.archive_batch WHERE id = ANY ($1::uuid[])',
+      [before?.ids],
+    )
+    expect(states).toEqual([{ state: 'discarded' }])
+  })
+})
+
+describe('adopting', () => {
+  it('finds rows of detached partitions, which are live', async () => {
+    world = await createPartitionWorld()
+    await archiveOnly()
+    // As the original does, from which this database was copied: it dropped the partition meanwhile.
+    const store = await world.store()
+    for (const name of await world.names('manifests/')) {
+      const manifest = await readManifest(store, name)
+      await writeManifest(store, { ...manifest, state: 'deleted', deletedAt: new Date() })
+    }
+    const run = await world.run({ request: { do: 'adopt' } })
+    expect(run.task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(await world.losses()).toEqual([])
+    await world.goToEnd()
+    expect(await world.tables()).toEqual(remaining)
+    expect(await world.losses()).toEqual([])
   })
 })

@@ -5,8 +5,16 @@ import { addContent, contentHashOf, isSameContent, noContent } from '../src/cont
 import type { PartitionedFacts, PartitionFacts, PartitionPlace, PartitionRecord } from '../src/partition-facts.js'
 import { waitingFinding } from '../src/partition-findings.js'
 import { createMonthStatement } from '../src/partition-records.js'
-import { judgeContent, judgeRecord, mayDetach, selectExpired, whyPartitionsStay } from '../src/plan-partitions.js'
+import {
+  judgeContent,
+  judgeRecord,
+  mayDetach,
+  selectExpired,
+  whyPartitionsStay,
+  whyRowByRow,
+} from '../src/plan-partitions.js'
 import { resolvePolicies } from '../src/policy.js'
+import type { PreflightFacts } from '../src/preflight-facts.js'
 
 const horizon = new Date('2020-06-15T00:00:00Z')
 
@@ -111,7 +119,8 @@ describe('whole partitions', () => {
     const link = { relation: 'x', columns: ['a'], references: ['b'] }
     const may = (change: object) => {
       const config = { policies: [{ name: 'events', relation: 'events', timeColumn: 'at', ...change }] }
-      return resolvePolicies(retentionConfig.parse(config)).map(mayDetach)
+      const policies = resolvePolicies(retentionConfig.parse(config))
+      return policies.map((policy) => mayDetach(policy, policies))
     }
     expect(may({ detachPartitions: true })).toEqual([true])
     expect(may({})).toEqual([false])
@@ -120,7 +129,27 @@ describe('whole partitions', () => {
     expect(may({ detachPartitions, members: [link] })).toEqual([false])
     expect(may({ detachPartitions, keepWhile: [{ column: 'done_at', is: 'null' }] })).toEqual([false])
     // Those of BattleScope itself decide row by row.
-    expect(resolvePolicies(retentionConfig.parse({})).some(mayDetach)).toBe(false)
+    const own = resolvePolicies(retentionConfig.parse({}))
+    expect(own.some((policy) => mayDetach(policy, own))).toBe(false)
+  })
+
+  it.each([
+    ['has them as members', { members: [{ relation: 'events', columns: ['group_id'], references: ['id'] }] }],
+    ['has rows that go with theirs', { with: { policy: 'events', columns: ['event_id'], references: ['id'] } }],
+  ])('do not go where another policy %s: its deletes reach them, also detached', (_, change) => {
+    const policies = resolvePolicies(
+      retentionConfig.parse({
+        policies: [
+          { name: 'events', relation: 'events', timeColumn: 'at', detachPartitions: true },
+          { name: 'groups', relation: 'groups', timeColumn: 'at', ...change },
+        ],
+      }),
+    )
+    const own = policies.find(({ name }) => name === 'events')!
+    expect(mayDetach(own, [own])).toBe(true)
+    expect(mayDetach(own, policies)).toBe(false)
+    const facts = { relations: new Map(), references: [] } as unknown as PreflightFacts
+    expect(whyRowByRow(facts, own, policies)).toBe('the policy groups is also about public.events')
   })
 })
 
@@ -163,7 +192,11 @@ describe('judgeRecord', () => {
     ['an announcement of long ago', record('attached', { announcedAt: new Date('2026-11-15T02:00:00Z') }), 'forget'],
     ['one that is attached again', record('attached', { detachedAt }), 'attached-again'],
     ['the same in that slot', record('attached', { detachedAt, attachedAgainSlot: 'now' }), 'attached-again'],
-    ['the same in the next', record('attached', { detachedAt, attachedAgainSlot: 'before' }), 'idle'],
+    ['the same in the next', record('attached', { detachedAt, attachedAgainSlot: 'before' }), 'forget'],
+    ['what somebody else detached since', record('detached', { detachedAt, attachedAgainSlot: 'before' }), 'leave'],
+    ['what somebody else detaches', record('pending', { detachedAt, attachedAgainSlot: 'before' }), 'leave'],
+    ['one of a dump', record('restored', { detachedAt, archived: some }), 'restored'],
+    ['a mere announcement beside another table', record('unknown'), 'forget'],
     ['one that was dropped before anything began', record('gone'), 'forget'],
     ['one that was dropped with copies in the archive', record('gone', { archived: some }), 'gone'],
     ['one of another relation', record('elsewhere', { detachedAt }), 'leave'],
