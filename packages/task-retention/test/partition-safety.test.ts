@@ -88,6 +88,29 @@ describe('what earlier runs archived', () => {
   })
 })
 
+describe('the commits after which objects are removed', () => {
+  it('are kept through a crash of the server, whatever the database says', async () => {
+    world = await createPartitionWorld()
+    await archiveOnly()
+    await world.database.query(`
+      CREATE TABLE public.commits (what text, synchronous text);
+      CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO public.commits VALUES (TG_TABLE_NAME, current_setting('synchronous_commit')); RETURN NULL; END $$;
+      CREATE TRIGGER note AFTER UPDATE ON scheduler.retention_partition FOR EACH ROW
+        WHEN (old.row_count > 0 AND new.row_count = 0) EXECUTE FUNCTION public.note();
+      CREATE TRIGGER note AFTER UPDATE ON scheduler.archive_batch FOR EACH ROW
+        WHEN (new.state = 'discarded') EXECUTE FUNCTION public.note();
+      DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$;
+      UPDATE public.events_m63 SET body = 'changed' WHERE id = 63005`)
+    await world.go()
+    const commits = await world.database.query('SELECT DISTINCT what, synchronous FROM public.commits ORDER BY what')
+    expect(commits).toEqual([
+      { what: 'archive_batch', synchronous: 'local' },
+      { what: 'retention_partition', synchronous: 'local' },
+    ])
+  })
+})
+
 describe('the lock before the drop', () => {
   const why = async (prepare: string, role: string) => {
     world = await createPartitionWorld()
@@ -205,6 +228,28 @@ async function whileOpen(statement: string, work: () => Promise<void>): Promise<
   }
 }
 
+describe('a relation that another policy reaches into', () => {
+  it('goes row by row: a detached partition would keep its foreign key to what that policy deletes', async () => {
+    world = await createPartitionWorld({
+      sql: `CREATE TABLE public.groups (id int PRIMARY KEY, at timestamptz NOT NULL);
+        INSERT INTO public.groups VALUES (1, now() - interval '2400 days'), (2, now());
+        ALTER TABLE ${events} ADD COLUMN group_id int REFERENCES public.groups (id) ON DELETE CASCADE;
+        CREATE INDEX ON ${events} (group_id)`,
+    })
+    const members = [{ relation: events, columns: ['group_id'], references: ['id'], timeColumn: 'at' }]
+    const groups = { name: 'groups', relation: 'public.groups', timeColumn: 'at', keep: '1800 days', members }
+    const run = await world.go({}, { config: { policies: [policy, groups] } })
+    expect(findingsOf(run)).toContainEqual(
+      expect.objectContaining({
+        key: 'row-by-row-events',
+        summary: expect.stringMatching(/the policy groups is also about public\.events/) as string,
+      }),
+    )
+    expect(await world.tables()).toEqual(['events_m63*', 'events_m62*', 'events_m61*', ...remaining])
+    expect(await world.count(events, `at < now() - interval '1801 days'`)).toBe(0)
+  })
+})
+
 const detach = 'ALTER TABLE public.events DETACH PARTITION public.events_m63'
 
 describe('a detach by somebody else', () => {
@@ -306,6 +351,8 @@ describe('a partition that waits', () => {
     await archiveOnly()
     await world.database.query(`INSERT INTO scheduler.archive_hold (policy, from_at, to_at, until, reason)
       VALUES ('events', '-infinity', now(), now() + interval '1 day', 'test')`)
+    // So that both runs are of one slot: forced ones have a slot each.
+    await world.database.query(`UPDATE scheduler.task SET last_slot_at = now() - interval '3 days'`)
     const logs = { name: 'logs', relation: 'public.logs', timeColumn: 'at', keep: '1800 days' }
     const config = { policies: [policy, logs], maxRowsPerRun: 150 }
     for (const outcome of ['partial', 'succeeded']) {
