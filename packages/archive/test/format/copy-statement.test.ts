@@ -73,7 +73,8 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
     await database.query(`alter database ${database.name} set intervalstyle = 'iso_8601'`)
     const fresh = openConnections({ url: database.url, applicationName: 'archive-test' })
     const before = await selectUnpinnedSettings(fresh.reader(unit))
-    expect(before).toContainEqual({ name: 'IntervalStyle', value: 'iso_8601', wanted: 'postgres' })
+    // A unit of work pins the others by itself, whatever the database has set.
+    expect(before.map(({ name }) => name)).toEqual(['search_path'])
     await fresh.transaction(unit, async ({ db }) => {
       for (const statement of pinTextOutput) await sql.raw(statement).execute(db)
       expect(await selectUnpinnedSettings(db)).toEqual([])
