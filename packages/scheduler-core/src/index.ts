@@ -1,5 +1,6 @@
 export * from './task.js'
 export * from './clients.js'
+export type * from './alerts/channel.js'
 export * from './connections.js'
 export * from './errors.js'
 export * from './schedule.js'
