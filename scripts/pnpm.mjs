@@ -88,6 +88,21 @@ export async function run(command, args, { env, cwd = root }) {
 }
 
 /**
+ * The same without the terminal, for what runs beside something else: resolves to the exit code and what was printed on both streams.
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {{ env?: NodeJS.ProcessEnv, cwd?: string }} options
+ * @returns {Promise<{ exitCode: number, output: string }>}
+ */
+export async function runAside(command, args, { env, cwd = root }) {
+  const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk) => (output += chunk))
+  const exitCode = await waitFor(child)
+  return { exitCode, output }
+}
+
+/**
  * Runs a program to its end without showing what it prints. Resolves to what it printed on both streams.
  * @param {string} command
  * @param {readonly string[]} args
@@ -95,11 +110,8 @@ export async function run(command, args, { env, cwd = root }) {
  * @returns {Promise<string>}
  * @throws an error with the output as message when the exit code is not 0
  */
-export async function capture(command, args, { env, cwd = root }) {
-  const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk) => (output += chunk))
-  const exitCode = await waitFor(child)
+export async function capture(command, args, options) {
+  const { exitCode, output } = await runAside(command, args, options)
   if (exitCode !== 0)
     throw new Error(output.trim() === '' ? `${command} ${args.join(' ')}: exit code ${exitCode}` : output)
   return output

@@ -1,21 +1,30 @@
 /**
- * Every package's tests, one package after another, then the tests of these scripts; ends with `N passed, N failed, N skipped`.
- * Never from a cache: the numbers are those of this run.
+ * Every package's tests, and those of these scripts; ends with `N passed, N failed, N skipped`. Never from a cache: the numbers are those
+ * of this run.
+ *
+ * Two packages at a time where there are two processors: a package's tests run one file after another, because they share a server, and
+ * wait for it half of the time. Packages share nothing, unless TEST_DATABASE_URL gives all of them one server.
  */
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { capture, exitCodeOf, root, run, stopSignal } from './pnpm.mjs'
+import { capture, exitCodeOf, root, run, runAside, stopSignal } from './pnpm.mjs'
 import { judgeRun, summarize } from './test-summary.mjs'
 
 const scriptsRun = { name: 'scripts', folder: root, command: 'node_modules/.bin/vitest', args: ['run'] }
 
-/** Resolves to the exit code. `args`: `--filter NAME…`; everything else goes to vitest. */
+/** Resolves to the exit code. `args`: `--filter NAME…`, `--at-once N` packages; everything else goes to vitest. */
 export async function runTests(args, { env }) {
   const { values, positionals } = parseArgs({
     args,
-    options: { filter: { type: 'string', multiple: true, short: 'F', default: [] } },
+    options: {
+      filter: { type: 'string', multiple: true, short: 'F', default: [] },
+      'at-once': {
+        type: 'string',
+        default: env.TEST_DATABASE_URL === undefined && availableParallelism() > 1 ? '2' : '1',
+      },
+    },
     allowPositionals: true,
   })
   const all = [...packagesWithTests(), scriptsRun]
@@ -38,27 +47,35 @@ export async function runTests(args, { env }) {
       runs.push({ name: 'build', passed: 0, failed: [{ name: 'turbo run build', reason: 'see above' }], skipped: [] })
     })
   }
-  for (const candidate of selected) {
-    if (stopSignal() !== undefined) break
-    runs.push(await runOne(candidate, positionals, env))
+  const waiting = [...selected]
+  const atOnce = Math.min(waiting.length, Math.max(1, Number(values['at-once']) || 1))
+  const lane = async () => {
+    for (let candidate = waiting.shift(); candidate !== undefined; candidate = waiting.shift()) {
+      if (stopSignal() !== undefined) return
+      runs.push(await runOne(candidate, positionals, { env, aside: atOnce > 1 }))
+    }
   }
+  await Promise.all(Array.from({ length: atOnce }, lane))
 
   const { lines, exitCode } = summarize(runs)
   console.log(lines.join('\n'))
   return stopSignal() === undefined ? exitCode : exitCodeOf(stopSignal())
 }
 
-async function runOne({ name, folder, command, args }, positionals, env) {
+/** @param aside whether others run meanwhile: what it prints is then shown in one piece, at its end */
+async function runOne({ name, folder, command, args }, positionals, { env, aside }) {
   const reports = mkdtempSync(join(tmpdir(), 'test-report-'))
   const reportFile = join(reports, 'report.json')
   const startedMs = performance.now()
-  console.log(`\n=== ${name}`)
+  console.log(aside ? `=== ${name} begins` : `\n=== ${name}`)
   try {
     const reporters = ['--reporter=default', `--reporter=${join(root, 'scripts/test-reporter.mjs')}`]
-    const exitCode = await run(command, [...args, ...reporters, ...positionals], {
-      cwd: folder,
-      env: { ...env, TEST_REPORT_FILE: reportFile },
-    })
+    const all = [...args, ...reporters, ...positionals]
+    const options = { cwd: folder, env: { ...env, TEST_REPORT_FILE: reportFile } }
+    const { exitCode, output } = aside
+      ? await runAside(command, all, options)
+      : { exitCode: await run(command, all, options), output: '' }
+    if (aside) console.log(`\n=== ${name}\n${output.trimEnd()}`)
     const report = existsSync(reportFile) ? JSON.parse(readFileSync(reportFile, 'utf8')) : undefined
     const judged = judgeRun({ name, exitCode, report })
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(1)
