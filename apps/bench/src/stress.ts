@@ -1,10 +1,11 @@
 /**
- * `pnpm stress [--only scheduler,retention] [--rounds 50] [--processes 20] [--kills 200] [--path direct|pooled] [--retention-kills 1000]
- * [--schemas 10000]`: the long form of test/stress.test.ts, and of two tests of retention.
+ * `pnpm stress [--only scheduler,metrics,retention] [--rounds 50] [--processes 20] [--kills 200] [--path direct|pooled] [--metric-runs 300]
+ * [--retention-kills 1000] [--schemas 10000]`: the long form of test/stress.test.ts, and of two tests of retention.
  */
 import { parseArgs } from 'node:util'
 import { findPgBouncer } from '@battlescope/postgres-testing'
 import { killAnywhere, phases } from './kill-anywhere.js'
+import { metricContinuity } from './metric-continuity.js'
 import { stressRetention } from './retention-stress.js'
 import { startTogether } from './start-together.js'
 import { stopAndContinue } from './stop-and-continue.js'
@@ -16,7 +17,8 @@ const { values } = parseArgs({
     processes: { type: 'string', default: '20' },
     kills: { type: 'string', default: '200' },
     path: { type: 'string' },
-    only: { type: 'string', default: 'scheduler,retention' },
+    only: { type: 'string', default: 'scheduler,metrics,retention' },
+    'metric-runs': { type: 'string', default: '300' },
     'retention-kills': { type: 'string', default: '1000' },
     schemas: { type: 'string', default: '10000' },
   },
@@ -40,6 +42,14 @@ const parts = values.only.split(',')
 const wanted: Path[] = values.path === undefined ? ['direct', 'pooled'] : [values.path as Path]
 const paths = parts.includes('scheduler') ? wanted : []
 let failed = false
+function print(title: string, lines: readonly string[], violations: readonly string[]): void {
+  if (violations.length > 0) failed = true
+  console.log(`\n${title}`)
+  for (const line of lines) console.log(`  ${line}`)
+  console.log(`  violations: ${violations.length}`)
+  for (const violation of violations.slice(0, 20)) console.log(`    ${violation}`)
+}
+
 for (const path of paths) {
   if (path === 'pooled' && (await findPgBouncer()) === undefined) {
     console.log('pooled: not run, PgBouncer is not installed; on Debian: apt-get install pgbouncer')
@@ -47,11 +57,7 @@ for (const path of paths) {
     continue
   }
   const show = (title: string, lines: readonly string[], violations: readonly string[]) => {
-    if (violations.length > 0) failed = true
-    console.log(`\n${path}: ${title}`)
-    for (const line of lines) console.log(`  ${line}`)
-    console.log(`  violations: ${violations.length}`)
-    for (const violation of violations.slice(0, 20)) console.log(`    ${violation}`)
+    print(`${path}: ${title}`, lines, violations)
   }
   const together = await inWorld(path, (world) => startTogether(world, { rounds, processes }, progress('round')))
   show(
@@ -78,6 +84,21 @@ for (const path of paths) {
     'stopped beyond its claim, then continued',
     [`the stopped process ended with ${stopped.exitCode ?? 'a signal'} (${String(stopped.outcome)})`],
     stopped.violations,
+  )
+}
+if (parts.includes('metrics')) {
+  const runs = Number(values['metric-runs'])
+  const report = await inWorld('direct', (world) => metricContinuity(world, { runs }, progress('run')))
+  print(
+    `metrics of ${runs} processes, ${report.killed} of them killed`,
+    [
+      `${report.batches} batches of ${report.series} numbers each were received`,
+      ...Object.entries(report.longestFlushMs).map(
+        ([mood, ms]) =>
+          `collector answers ${mood.padEnd(10)} the process ended at most ${ms.toFixed(0)} ms after its work`,
+      ),
+    ],
+    report.violations,
   )
 }
 if (parts.includes('retention')) {

@@ -2,6 +2,7 @@
 import { findPgBouncer } from '@battlescope/postgres-testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { killAnywhere } from '../src/kill-anywhere.js'
+import { discontinuities, metricContinuity } from '../src/metric-continuity.js'
 import { startTogether } from '../src/start-together.js'
 import { stopAndContinue } from '../src/stop-and-continue.js'
 import { createWorld, type Path, type World } from '../src/world.js'
@@ -45,4 +46,33 @@ describe('directly', () => {
 
 describe.skipIf(missing !== '')(`through PgBouncer in transaction mode${missing}`, () => {
   stress('pooled', { rounds: 1, kills: 4 })
+})
+
+describe('metrics over many processes', () => {
+  it('read as if one process had counted all the time', { timeout: 240_000 }, async () => {
+    const world = await createWorld('direct')
+    try {
+      const report = await metricContinuity(world, { runs: 12 })
+      expect(report.violations).toEqual([])
+      expect(report.killed).toBe(3)
+      expect(report.batches).toBeGreaterThan(8)
+    } finally {
+      await world.close()
+    }
+  })
+
+  const batch = (samples: Readonly<Record<string, readonly [value: number, startedAt: string | undefined]>>) =>
+    new Map(Object.entries(samples).map(([series, [value, startedAt]]) => [series, { value, startedAt }]))
+  it.each([
+    ['a counter that falls', { runs: [2, 'a'] }, { runs: [1, 'a'] }, /fell from 2 to 1/],
+    ['another beginning', { runs: [2, 'a'] }, { runs: [3, 'b'] }, /began again/],
+    ['a newcomer', {}, { runs: [1, 'a'] }, /is new/],
+    ['a series that is gone', { runs: [1, 'a'] }, {}, /has vanished/],
+  ] as const)('would tell %s', (_what, before, after, told) => {
+    expect(discontinuities([batch(before), batch(after)])).toEqual([expect.stringMatching(told)])
+  })
+
+  it('let gauges fall', () => {
+    expect(discontinuities([batch({ backlog: [2, undefined] }), batch({ backlog: [1, undefined] })])).toEqual([])
+  })
 })

@@ -209,6 +209,15 @@ export async function insertAction(db: StateDb, identity: ClaimIdentity, action:
     .execute()
 }
 
+/** Every label exists at 0 before its first event, or whoever computes a rate misses that event. */
+export async function startRunTotals(db: StateDb, others: readonly number[] = []): Promise<void> {
+  await db
+    .insertInto('run_total')
+    .values([...new Set([...recordedExitCodes, ...others])].map((code) => ({ exit_code: code, ...emptyHistogram })))
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+}
+
 /** Doing it twice changes nothing. */
 export async function insertRun(db: StateDb, record: RunRecord): Promise<void> {
   const inserted = await db
@@ -226,14 +235,7 @@ export async function insertRun(db: StateDb, record: RunRecord): Promise<void> {
     .onConflict((conflict) => conflict.column('id').doNothing())
     .executeTakeFirst()
   if (inserted.numInsertedOrUpdatedRows !== 1n) return
-  // Every label exists at 0 before its first event, or whoever computes a rate misses that event.
-  await db
-    .insertInto('run_total')
-    .values(
-      [...new Set([...recordedExitCodes, record.exitCode])].map((code) => ({ exit_code: code, ...emptyHistogram })),
-    )
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
+  await startRunTotals(db, [record.exitCode])
   await db
     .updateTable('run_total')
     .set({

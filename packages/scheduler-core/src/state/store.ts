@@ -25,6 +25,7 @@ import {
   selectActions,
   selectHistory,
   selectLastRuns,
+  startRunTotals,
   type ActionRecord,
   type HistoryFilter,
   type RunRecord,
@@ -142,6 +143,7 @@ export class StateStore {
         )
         .onConflict((conflict) => conflict.doNothing())
         .execute()
+      await startRunTotals(db)
     })
   }
 
