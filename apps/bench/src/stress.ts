@@ -62,7 +62,10 @@ for (const path of paths) {
   const together = await inWorld(path, (world) => startTogether(world, { rounds, processes }, progress('round')))
   show(
     `${processes} processes at the same moment, ${rounds} times`,
-    Object.entries(together.succeeded).map(([task, count]) => `${task.padEnd(18)} ${count} successes`),
+    [
+      ...Object.entries(together.succeeded).map(([task, count]) => `${task.padEnd(18)} ${count} successes`),
+      `processes that gave up the import of the tasks: ${together.gaveUp}`,
+    ],
     together.violations,
   )
   const killed = await inWorld(path, (world) => killAnywhere(world, { kills }, progress('kill')))
