@@ -27,9 +27,7 @@ export function scanBytesOf(
   const main = heapScanBytes(candidate, sizes.heapBytes, sizes.indexBytes, settings, how.everyPage)
   const toast = toastOf(candidate)
   const toastBytes =
-    toast === undefined
-      ? 0
-      : heapScanBytes(toast, sizes.toastHeapBytes, sizes.toastIndexBytes, settings, how.everyPage)
+    toast === undefined ? 0 : heapScanBytes(toast, sizes.toastHeapBytes, sizes.toastIndexBytes, settings, how.everyPage)
   const sampleBytes = how.analyze ? Math.min(sizes.heapBytes, sampledPages * blockBytes) : 0
   return main + toastBytes + sampleBytes
 }

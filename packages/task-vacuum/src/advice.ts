@@ -36,8 +36,7 @@ export function adviceFor({ candidate, need }: PlannedVacuum, settings: Settings
   const effective = limit > 0 ? limit : Number(settings.values['vacuum_cost_limit'])
   if (effective < costLimit) wanted.push(`${prefix}autovacuum_vacuum_cost_limit = ${costLimit}`)
   const sql: string[] = []
-  if (settings.values['autovacuum'] !== 'on')
-    sql.push('ALTER SYSTEM SET autovacuum = on;', 'SELECT pg_reload_conf();')
+  if (settings.values['autovacuum'] !== 'on') sql.push('ALTER SYSTEM SET autovacuum = on;', 'SELECT pg_reload_conf();')
   if (wanted.length > 0)
     sql.push(`ALTER TABLE ${quoteRelation(candidate.schema, candidate.name)} SET (${wanted.join(', ')});`)
   return {

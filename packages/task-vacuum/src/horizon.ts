@@ -63,6 +63,7 @@ export function releaseOf({ kind, name }: Holder): string {
   const literal = `'${name.replaceAll("'", "''")}'`
   if (kind === 'session') return `SELECT pg_terminate_backend(${name});`
   if (kind === 'prepared transaction') return `ROLLBACK PREPARED ${literal}; -- or COMMIT PREPARED`
-  if (kind === 'replication slot') return `SELECT pg_drop_replication_slot(${literal}); -- when nobody needs it any more`
+  if (kind === 'replication slot')
+    return `SELECT pg_drop_replication_slot(${literal}); -- when nobody needs it any more`
   return `-- hot_standby_feedback, and the queries on the standby ${name}`
 }

@@ -25,7 +25,9 @@ export function needOf(candidate: Candidate, settings: Settings, config: VacuumC
     insertsNeed(candidate, settings, config),
     visibilityNeed(candidate, config),
   ].filter((need) => need !== undefined)
-  const [first] = needs.sort((a, b) => Number(b.kind === 'freeze') - Number(a.kind === 'freeze') || b.urgency - a.urgency)
+  const [first] = needs.sort(
+    (a, b) => Number(b.kind === 'freeze') - Number(a.kind === 'freeze') || b.urgency - a.urgency,
+  )
   return first
 }
 
@@ -62,10 +64,7 @@ function deadRowsNeed(candidate: Candidate, settings: Settings, config: VacuumCo
 function toastNeed(candidate: Candidate, settings: Settings, config: VacuumConfig): Need | undefined {
   const toast = toastOf(candidate)
   if (toast === undefined) return undefined
-  const due = Math.max(
-    1,
-    Math.min(config.thresholdShare * thresholdsOf(toast, settings).deadRows, config.deadRows),
-  )
+  const due = Math.max(1, Math.min(config.thresholdShare * thresholdsOf(toast, settings).deadRows, config.deadRows))
   if (toast.deadRows < due) return undefined
   return {
     kind: 'toast',

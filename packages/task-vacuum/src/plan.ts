@@ -119,19 +119,12 @@ function occupantOf({ oid, toast }: Candidate, occupied: readonly Occupied[]): O
 function mostUrgentFirst(a: PlannedVacuum, b: PlannedVacuum): number {
   const freezes = ({ need }: PlannedVacuum) => Number(need.kind === 'freeze')
   return (
-    freezes(b) - freezes(a) ||
-    b.need.urgency - a.need.urgency ||
-    (keyOf(a.candidate) < keyOf(b.candidate) ? -1 : 1)
+    freezes(b) - freezes(a) || b.need.urgency - a.need.urgency || (keyOf(a.candidate) < keyOf(b.candidate) ? -1 : 1)
   )
 }
 
 /** The cursor with what was learned of one relation. What is known of relations that are gone is forgotten. */
-export function remember(
-  cursor: Cursor,
-  key: string,
-  learned: Memory,
-  existing: ReadonlySet<string>,
-): Cursor {
+export function remember(cursor: Cursor, key: string, learned: Memory, existing: ReadonlySet<string>): Cursor {
   const entries = Object.entries({ ...cursor.relations, [key]: learned }).filter(([name]) => existing.has(name))
   return { relations: Object.fromEntries(entries) }
 }

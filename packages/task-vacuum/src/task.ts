@@ -98,10 +98,7 @@ async function vacuumAll(
 function publish({ metrics }: Context, plan: VacuumPlan, attempts: readonly Attempt[]): void {
   const vacuumed = attempts.filter((attempt) => attempt.result === 'vacuumed')
   metrics.gauge('relations_due', plan.actions.length + plan.heldBack.length + plan.occupied.length - vacuumed.length)
-  metrics.gauge(
-    'relations_held_back',
-    plan.heldBack.length + vacuumed.filter(({ left }) => left !== undefined).length,
-  )
+  metrics.gauge('relations_held_back', plan.heldBack.length + vacuumed.filter(({ left }) => left !== undefined).length)
   metrics.gauge('relations_too_large', attempts.filter(({ result }) => result === 'never').length)
   metrics.count('relations_vacuumed', vacuumed.length)
   metrics.count(

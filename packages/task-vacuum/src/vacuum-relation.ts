@@ -43,7 +43,11 @@ export async function vacuumOne(
   others: readonly Memory[],
 ): Promise<Outcome> {
   const { context, settings, remainingMs } = run
-  const notDone = (result: 'not-now' | 'failed' | 'later' | 'never' | 'no-connection', reason: string, learned?: Memory) => ({
+  const notDone = (
+    result: 'not-now' | 'failed' | 'later' | 'never' | 'no-connection',
+    reason: string,
+    learned?: Memory,
+  ) => ({
     attempt: { planned, result, reason },
     learned: { ...memory, ...learned },
     predictedMs: 0,

@@ -1,7 +1,13 @@
 /** Others at work, limits, and the end of a run in the middle of a VACUUM. */
 import { openConnections } from '@battlescope/database'
 import { findPgBouncer, startPgBouncer } from '@battlescope/postgres-testing'
-import { createTestDatabase, leakCheck, startPostgres, type TestDatabase, type TestServer } from '@battlescope/scheduler-testing'
+import {
+  createTestDatabase,
+  leakCheck,
+  startPostgres,
+  type TestDatabase,
+  type TestServer,
+} from '@battlescope/scheduler-testing'
 import type { TaskLogger } from '@battlescope/scheduler-core'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -28,7 +34,8 @@ describe.each([15, 17] as const)('vacuum among others on PostgreSQL %i', (major)
   })
   afterEach(() => database.drop())
 
-  const bloated = (name: string, rows = 5000) => createBloated(database, name, rows, 'WITH (autovacuum_enabled = false)')
+  const bloated = (name: string, rows = 5000) =>
+    createBloated(database, name, rows, 'WITH (autovacuum_enabled = false)')
 
   it('leaves alone what somebody else is vacuuming', async () => {
     await bloated('a')
@@ -90,7 +97,9 @@ describe.each([15, 17] as const)('vacuum among others on PostgreSQL %i', (major)
     await bloated('a')
     const running = run(database, slow)
     await until(database, vacuumRuns)
-    await database.query(`SELECT pg_cancel_backend(pid) FROM pg_stat_progress_vacuum WHERE datname = current_database()`)
+    await database.query(
+      `SELECT pg_cancel_backend(pid) FROM pg_stat_progress_vacuum WHERE datname = current_database()`,
+    )
     // Whoever cancels it does not want it: it is not begun again at once.
     expect(await running).toMatchObject({ outcome: 'skipped', findings: [{ key: 'too-large' }] })
   })
@@ -126,7 +135,8 @@ describe.each([15, 17] as const)('vacuum among others on PostgreSQL %i', (major)
     const first = await run(database, limited, options)
     expect(first).toMatchObject({ outcome: 'partial', remaining: 1, findings: [] })
     expect(targets(first)).toEqual(['public.b'])
-    for (const _ of [2, 3]) expect(await run(database, limited, options)).toMatchObject({ outcome: 'partial', actions: [] })
+    for (const _ of [2, 3])
+      expect(await run(database, limited, options)).toMatchObject({ outcome: 'partial', actions: [] })
     const last = await run(database, limited, options)
     expect(last).toMatchObject({ outcome: 'skipped', actions: [], findings: [{ key: 'too-large' }] })
     expect(last.reason).toContain('as in 3 runs before')
@@ -157,23 +167,28 @@ describe.each([15, 17] as const)('vacuum among others on PostgreSQL %i', (major)
   })
 
   describe(`through PgBouncer${noPgBouncer}`, () => {
-    it.skipIf(noPgBouncer !== '')('is skipped with the reason, and works with a direct connection beside it', async () => {
-      await bloated('a')
-      const bouncer = await startPgBouncer(server.url)
-      try {
-        const databaseUrl = bouncer.through(database.url)
-        const pooled = await run(database, {}, { databaseUrl })
-        expect(pooled).toMatchObject({
-          outcome: 'skipped',
-          findings: [{ key: 'no-direct-connection', severity: 'warning' }],
-        })
-        expect(pooled.reason).toContain('DATABASE_URL leads through a pooler')
-        expect(await deadRows(database)).toEqual({ a: 5000 })
-        expect(await run(database, {}, { databaseUrl, directUrl: database.url })).toMatchObject({ outcome: 'succeeded' })
-        expect(await deadRows(database)).toEqual({ a: 0 })
-      } finally {
-        await bouncer.stop()
-      }
-    })
+    it.skipIf(noPgBouncer !== '')(
+      'is skipped with the reason, and works with a direct connection beside it',
+      async () => {
+        await bloated('a')
+        const bouncer = await startPgBouncer(server.url)
+        try {
+          const databaseUrl = bouncer.through(database.url)
+          const pooled = await run(database, {}, { databaseUrl })
+          expect(pooled).toMatchObject({
+            outcome: 'skipped',
+            findings: [{ key: 'no-direct-connection', severity: 'warning' }],
+          })
+          expect(pooled.reason).toContain('DATABASE_URL leads through a pooler')
+          expect(await deadRows(database)).toEqual({ a: 5000 })
+          expect(await run(database, {}, { databaseUrl, directUrl: database.url })).toMatchObject({
+            outcome: 'succeeded',
+          })
+          expect(await deadRows(database)).toEqual({ a: 0 })
+        } finally {
+          await bouncer.stop()
+        }
+      },
+    )
   })
 })

@@ -34,7 +34,9 @@ describe.each([15, 17] as const)('what holds back VACUUM on PostgreSQL %i', (maj
         await update('a')
         const held = await run(database, config)
         expect(held).toMatchObject({ outcome: 'skipped', actions: [] })
-        expect(held.reason).toMatch(/^nothing could be vacuumed: public\.a \(held back by session \d+ of postgres \(reports\): idle in transaction, since /)
+        expect(held.reason).toMatch(
+          /^nothing could be vacuumed: public\.a \(held back by session \d+ of postgres \(reports\): idle in transaction, since /,
+        )
         expect(held.findings).toMatchObject([
           {
             key: 'held-back',
@@ -100,7 +102,11 @@ describe.each([15, 17] as const)('what holds back VACUUM on PostgreSQL %i', (maj
         key: 'held-back',
         details: {
           holders: [
-            { kind: 'prepared transaction', name: 'forgotten', release: `ROLLBACK PREPARED 'forgotten'; -- or COMMIT PREPARED` },
+            {
+              kind: 'prepared transaction',
+              name: 'forgotten',
+              release: `ROLLBACK PREPARED 'forgotten'; -- or COMMIT PREPARED`,
+            },
           ],
         },
       },

@@ -1,5 +1,11 @@
 import { openConnections } from '@battlescope/database'
-import { createTestDatabase, createTestRole, startPostgres, type TestDatabase, type TestServer } from '@battlescope/scheduler-testing'
+import {
+  createTestDatabase,
+  createTestRole,
+  startPostgres,
+  type TestDatabase,
+  type TestServer,
+} from '@battlescope/scheduler-testing'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { countNow, createBloated, deadRows, run, targets } from './world.js'
@@ -47,7 +53,9 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
     await createBloated(database, 'a')
     await database.query(`DELETE FROM a WHERE i > 100; ${countNow}`)
     await run(database, { truncate: true })
-    const [trail] = await database.query<{ bytes: string }>(`SELECT byte_count AS bytes FROM scheduler.action WHERE result = 'succeeded'`)
+    const [trail] = await database.query<{ bytes: string }>(
+      `SELECT byte_count AS bytes FROM scheduler.action WHERE result = 'succeeded'`,
+    )
     expect(Number(trail?.bytes)).toBeGreaterThan(500_000)
   })
 
@@ -91,7 +99,12 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
   })
 
   it("goes by a relation's own storage parameters", async () => {
-    await createBloated(database, 'a', 5000, 'WITH (autovacuum_vacuum_threshold = 1000000, autovacuum_vacuum_insert_threshold = -1)')
+    await createBloated(
+      database,
+      'a',
+      5000,
+      'WITH (autovacuum_vacuum_threshold = 1000000, autovacuum_vacuum_insert_threshold = -1)',
+    )
     await database.query(`CREATE TABLE b (i int) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20);
       INSERT INTO b SELECT generate_series(1, 400); ${countNow}`)
     await database.query('VACUUM ANALYZE b')
@@ -157,7 +170,9 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
     ])
     await createBloated(database, 'c')
     await run(database, { analyze: false })
-    const [row] = await database.query(`SELECT analyze_count::int AS times FROM pg_stat_user_tables WHERE relname = 'c'`)
+    const [row] = await database.query(
+      `SELECT analyze_count::int AS times FROM pg_stat_user_tables WHERE relname = 'c'`,
+    )
     expect(row).toEqual({ times: 1 })
   })
 
@@ -191,17 +206,21 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
     const other = openConnections({ url: database.url, applicationName: 'other' })
     try {
       await other.transaction({ statementTimeoutMs: 30_000 }, async ({ db }) => {
-        const done = await run(database, {}, {
-          around: (connections) => ({
-            reader: (unit) => connections.reader(unit),
-            snapshot: (unit, read) => connections.snapshot(unit, read),
-            transaction: (unit, work) => connections.transaction(unit, work),
-            direct: async (unit, work) => {
-              await sql`LOCK TABLE a IN SHARE UPDATE EXCLUSIVE MODE`.execute(db)
-              return connections.direct(unit, work)
-            },
-          }),
-        })
+        const done = await run(
+          database,
+          {},
+          {
+            around: (connections) => ({
+              reader: (unit) => connections.reader(unit),
+              snapshot: (unit, read) => connections.snapshot(unit, read),
+              transaction: (unit, work) => connections.transaction(unit, work),
+              direct: async (unit, work) => {
+                await sql`LOCK TABLE a IN SHARE UPDATE EXCLUSIVE MODE`.execute(db)
+                return connections.direct(unit, work)
+              },
+            }),
+          },
+        )
         expect(done).toMatchObject({
           outcome: 'skipped',
           reason: 'nothing could be vacuumed: public.a (is locked by another session)',
@@ -237,18 +256,22 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
     await createBloated(database, 'a')
     const role = await createTestRole(database)
     await database.query(`CREATE SCHEMA scheduler AUTHORIZATION ${role.name}; ALTER TABLE a OWNER TO ${role.name}`)
-    const done = await run(database, {}, {
-      databaseUrl: role.url,
-      around: (connections) => ({
-        reader: (unit) => connections.reader(unit),
-        snapshot: (unit, read) => connections.snapshot(unit, read),
-        transaction: (unit, work) => connections.transaction(unit, work),
-        direct: async (unit, work) => {
-          await database.query('ALTER TABLE a OWNER TO CURRENT_USER')
-          return connections.direct(unit, work)
-        },
-      }),
-    })
+    const done = await run(
+      database,
+      {},
+      {
+        databaseUrl: role.url,
+        around: (connections) => ({
+          reader: (unit) => connections.reader(unit),
+          snapshot: (unit, read) => connections.snapshot(unit, read),
+          transaction: (unit, work) => connections.transaction(unit, work),
+          direct: async (unit, work) => {
+            await database.query('ALTER TABLE a OWNER TO CURRENT_USER')
+            return connections.direct(unit, work)
+          },
+        }),
+      },
+    )
     expect(done).toMatchObject({ outcome: 'failed', errorCode: 'not-vacuumed' })
     expect(done.reason).toMatch(/^nothing was vacuumed: public\.a \(.*"a"/)
     expect(await deadRows(database)).toEqual({ a: 5000 })
