@@ -1,7 +1,7 @@
 /** Whether a VACUUM is begun now: how long it will take, and whether that much is left. Pure. */
 import { formatDuration } from '@battlescope/scheduler-core'
 import type { VacuumConfig } from './config.js'
-import type { Candidate, Sizes } from './queries.js'
+import type { Candidate, Heap, Sizes } from './queries.js'
 import type { Settings } from './situation-queries.js'
 import { toastOf } from './thresholds.js'
 
@@ -33,7 +33,7 @@ export function scanBytesOf(
 }
 
 function heapScanBytes(
-  { pages: knownPages, allVisiblePages, deadRows }: Pick<Candidate, 'pages' | 'allVisiblePages' | 'deadRows'>,
+  { rows = 0, pages: knownPages, allVisiblePages, deadRows, insertedRows }: Heap,
   heapBytes: number,
   indexBytes: number,
   { blockBytes, maintenanceWorkMemBytes }: Settings,
@@ -41,8 +41,10 @@ function heapScanBytes(
 ): number {
   const pages = Math.ceil(heapBytes / blockBytes)
   const visible = Math.min(allVisiblePages, knownPages, pages)
-  // The catalog's count is as old as the last VACUUM: each row that died since may have touched a page that was visible then.
-  const scanned = everyPage ? pages : Math.min(pages, pages - visible + deadRows)
+  // The catalog's count is as old as the last VACUUM: each row that died since may have touched a page that was visible then, and inserted ones
+  // may have been put into free room.
+  const filled = rows > 0 ? Math.ceil((insertedRows * knownPages) / rows) : 0
+  const scanned = everyPage ? pages : Math.min(pages, pages - visible + deadRows + filled)
   // Pages with dead rows are visited again after the indexes.
   const again = Math.min(pages, deadRows)
   const indexPasses = Math.ceil((deadRows * addressBytes) / maintenanceWorkMemBytes)
@@ -52,6 +54,8 @@ function heapScanBytes(
 /** What is known of a relation from earlier runs. */
 export interface Memory {
   readonly bytesPerMs?: number | undefined
+  /** That rate is of a VACUUM that was cut off: slower than this one's limit, by how much nobody knows. Says nothing of others. */
+  readonly cutOff?: boolean | undefined
   /** Runs in a row in which it did not fit. */
   readonly deferrals?: number | undefined
   /** The oldest transaction that held back the removal of dead rows at its last VACUUM. */
@@ -72,10 +76,15 @@ export function predict(
   others: readonly Memory[],
   config: VacuumConfig,
 ): Prediction {
-  const rates = others.map(({ bytesPerMs }) => bytesPerMs).filter((rate) => rate !== undefined)
+  const rates = others.filter(({ cutOff }) => cutOff !== true).flatMap(({ bytesPerMs }) => bytesPerMs ?? [])
   const [bytesPerMs, basis] =
     memory?.bytesPerMs !== undefined
-      ? [memory.bytesPerMs, 'at the rate measured last time']
+      ? [
+          memory.bytesPerMs,
+          memory.cutOff === true
+            ? 'at half the rate at which it was cut off last time'
+            : 'at the rate measured last time',
+        ]
       : rates.length > 0
         ? [Math.min(...rates), 'at the slowest rate measured of other relations']
         : [config.assumedRate / 1000, 'at the assumed rate: none was measured yet']
@@ -88,9 +97,9 @@ export function measuredRate(scanBytes: number, durationMs: number): number | un
   return scanBytes / Math.max(1, durationMs - overheadMs)
 }
 
-/** After one that was cancelled at a limit: it was slower than predicted, nobody knows by how much. */
+/** After one that was cut off at a limit: it was slower than predicted, nobody knows by how much. */
 export function slowerRate({ scanBytes, bytesPerMs }: Prediction, limitMs: number): number {
-  return Math.min(bytesPerMs, scanBytes / Math.max(1, limitMs)) / 2
+  return Math.min(bytesPerMs, Math.max(1, scanBytes) / Math.max(1, limitMs)) / 2
 }
 
 export type Admission =

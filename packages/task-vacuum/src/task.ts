@@ -23,6 +23,7 @@ export const vacuum: Task<typeof vacuumConfig, unknown, Cursor> = defineTask({
       z.string(),
       z.object({
         bytesPerMs: z.number().positive().optional(),
+        cutOff: z.boolean().optional(),
         deferrals: z.number().optional(),
         horizon: z.string().optional(),
       }),

@@ -54,6 +54,7 @@ export async function vacuumOne(
   })
   let prediction: Prediction | undefined
   const limitMs = Math.max(1, Math.min(context.config.relationTimeout, remainingMs))
+  const startedMs = context.clock.monotonicMs()
   try {
     const sizes = await selectSizes(context.db, planned.candidate.oid)
     if (sizes === undefined) return notDone('not-now', 'was dropped meanwhile')
@@ -71,10 +72,12 @@ export async function vacuumOne(
     if (code === 'no-direct-connection') return notDone('no-connection', messageOf(error, 300))
     if (code === '57014') {
       if (run.watch.gaveWay) return notDone('not-now', 'gave way to a session that waited for its lock')
-      const bytesPerMs = prediction && slowerRate(prediction, limitMs)
+      if (prediction === undefined || context.clock.monotonicMs() - startedMs < limitMs)
+        return notDone('not-now', 'was cancelled by somebody')
+      const cutOff = { bytesPerMs: slowerRate(prediction, limitMs), cutOff: true }
       return limitMs < context.config.relationTimeout
-        ? notDone('later', 'the budget ended first', { bytesPerMs })
-        : notDone('never', `was cancelled, or did not end within ${formatDuration(limitMs)}`, { bytesPerMs })
+        ? notDone('later', 'the budget ended first', cutOff)
+        : notDone('never', `did not end within ${formatDuration(limitMs)}`, cutOff)
     }
     if (!isAboutOneRelation(error)) throw error
     const unavailable = unavailableBecause[code ?? '']
@@ -138,7 +141,8 @@ async function perform(
   return {
     attempt: { planned, result: 'vacuumed', deadRowsRemoved, ...left },
     learned: {
-      bytesPerMs: measuredRate(prediction.scanBytes, durationMs) ?? memory?.bytesPerMs,
+      bytesPerMs:
+        measuredRate(prediction.scanBytes, durationMs) ?? (memory?.cutOff === true ? undefined : memory?.bytesPerMs),
       horizon: holder?.xmin,
     },
     predictedMs: 0,

@@ -49,3 +49,11 @@ export async function until(database: TestDatabase, condition: string): Promise<
     if (row?.met === true) return
   }
 }
+
+/**
+ * The server of tests commits without waiting for the disk, and rows of a commit that is not on it yet are not marked as visible to everyone.
+ * A checkpoint waits for it.
+ */
+export async function flushed(database: TestDatabase): Promise<void> {
+  await database.query('CHECKPOINT')
+}
