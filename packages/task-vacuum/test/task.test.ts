@@ -8,7 +8,7 @@ import {
 } from '@battlescope/scheduler-testing'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { countNow, createBloated, deadRows, flushed, run, targets } from './world.js'
+import { commitDurably, countNow, createBloated, deadRows, run, targets } from './world.js'
 
 describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
   let server: TestServer
@@ -60,8 +60,8 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
   })
 
   it('keeps what it did in the audit trail: rows, sizes, pages, and the prediction beside the measurement', async () => {
+    await commitDurably(database)
     await createBloated(database, 'a')
-    await flushed(database)
     await run(database)
     const trail = await database.query(
       `SELECT kind, target, result, row_count::int AS rows, details FROM scheduler.action ORDER BY id`,
@@ -89,8 +89,8 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
   })
 
   it('vacuums what was only inserted into: its visibility map is behind', async () => {
+    await commitDurably(database)
     await database.query(`CREATE TABLE a AS SELECT generate_series(1, 20000) AS i; ${countNow}`)
-    await flushed(database)
     await database.query('ANALYZE a')
     expect((await run(database)).actions).toMatchObject([{ reason: '20000 rows inserted since its last VACUUM' }])
     const [row] = await database.query(
