@@ -13,7 +13,7 @@ interface ReplicationConnection {
 export async function startFakeStandby(url: string, xmin: string, slot?: string): Promise<{ stop(): Promise<void> }> {
   const { lsn } = await selectStart(url)
   const options = { connectionString: url, application_name: 'standby1', replication: 'true' }
-  const client = new pg.Client(options as pg.ClientConfig)
+  const client = new pg.Client(options)
   client.on('error', () => undefined)
   await client.connect()
   const { connection } = client as unknown as { connection: ReplicationConnection }
