@@ -76,6 +76,14 @@ const byTask = (database: TestDatabase) => async () => {
   if (done.run?.outcome !== 'succeeded') throw new Error(`${done.run?.outcome}: ${done.run?.reason}`)
 }
 
+/** Of the last run: the VACUUM statements alone. */
+async function statementsMs(database: TestDatabase): Promise<number> {
+  const [row] = await database.query<{ ms: number }>(`
+    SELECT sum((details->>'vacuumMs')::float8) AS ms FROM scheduler.action
+    WHERE result = 'succeeded' AND run_id = (SELECT run_id FROM scheduler.action ORDER BY id DESC LIMIT 1)`)
+  return row?.ms ?? NaN
+}
+
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
 
 async function main(): Promise<void> {
@@ -86,7 +94,7 @@ async function main(): Promise<void> {
       await run(program('pgbench'), ['--initialize', '--quiet', `--scale=${scale}`, database.url])
     }
     const ratios: number[] = []
-    print('pair   vacuumdb       task   speed   dead rows left        grown by, MB')
+    print('pair   vacuumdb       task  of it VACUUM   speed   dead rows left        grown by, MB')
     // The first pair warms both up and does not count.
     for (let pair = 0; pair <= Number(pairs); pair += 1) {
       const sides = [
@@ -101,6 +109,7 @@ async function main(): Promise<void> {
       const mb = ({ grownBytes }: Measured) => (grownBytes / 1e6).toFixed(1)
       print(
         `${pair === 0 ? 'warm' : `${pair}`.padStart(4)} ${`${a.ms.toFixed(0)} ms`.padStart(10)} ${`${b.ms.toFixed(0)} ms`.padStart(10)} ` +
+          `${`${(await statementsMs(ours)).toFixed(0)} ms`.padStart(13)} ` +
           `${(a.ms / b.ms).toFixed(2).padStart(7)} ${`${a.deadRowsLeft} / ${b.deadRowsLeft}`.padStart(16)} ${`${mb(a)} / ${mb(b)}`.padStart(19)}`,
       )
     }

@@ -8,13 +8,15 @@ import {
 } from '@battlescope/scheduler-testing'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { commitDurably, countNow, createBloated, deadRows, run, targets } from './world.js'
+import { countNow, createBloated, deadRows, run, targets } from './world.js'
 
 describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
   let server: TestServer
   let database: TestDatabase
   beforeAll(async () => {
-    server = await startPostgres({ major })
+    // Servers of tests commit without waiting for the disk, and rows of a commit that is not on it yet are not marked as visible to everyone, nor
+    // are those of transactions with numbers close to it.
+    server = await startPostgres({ major, settings: { synchronous_commit: 'on' } })
   })
   afterAll(() => server.stop())
   beforeEach(async () => {
@@ -60,7 +62,6 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
   })
 
   it('keeps what it did in the audit trail: rows, sizes, pages, and the prediction beside the measurement', async () => {
-    await commitDurably(database)
     await createBloated(database, 'a')
     await run(database)
     const trail = await database.query(
@@ -89,14 +90,14 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
   })
 
   it('vacuums what was only inserted into: its visibility map is behind', async () => {
-    await commitDurably(database)
     await database.query(`CREATE TABLE a AS SELECT generate_series(1, 20000) AS i; ${countNow}`)
     await database.query('ANALYZE a')
     expect((await run(database)).actions).toMatchObject([{ reason: '20000 rows inserted since its last VACUUM' }])
-    const [row] = await database.query(
-      `SELECT relallvisible = relpages AS visible FROM pg_class WHERE relname = 'a' AND relpages > 0`,
+    const [row] = await database.query<{ pages: number; visible: number }>(
+      `SELECT relpages AS pages, relallvisible AS visible FROM pg_class WHERE relname = 'a'`,
     )
-    expect(row).toEqual({ visible: true })
+    expect(row?.pages).toBeGreaterThan(0)
+    expect(row?.visible).toBe(row?.pages)
     expect((await run(database)).actions).toEqual([])
   })
 

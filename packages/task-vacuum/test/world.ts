@@ -49,12 +49,3 @@ export async function until(database: TestDatabase, condition: string): Promise<
     if (row?.met === true) return
   }
 }
-
-/**
- * The server of tests commits without waiting for the disk, and rows of a commit that is not on it yet are not marked as visible to everyone,
- * nor are those of transactions with numbers close to it.
- */
-export async function commitDurably(database: TestDatabase): Promise<void> {
-  await database.query(`ALTER DATABASE ${database.name} SET synchronous_commit = on`)
-  await database.query('SET synchronous_commit = on')
-}
