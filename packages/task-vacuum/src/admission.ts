@@ -8,7 +8,7 @@ import { toastOf } from './thresholds.js'
 /** Connecting, settings, and two reads of its condition. */
 const overheadMs = 100
 /** What is read faster than the overhead takes says little about the rate. */
-export const leastMeasuredBytes = 4 * 1024 * 1024
+const leastMeasuredBytes = 4 * 1024 * 1024
 /** ANALYZE samples 300 pages for each unit of the default default_statistics_target of 100. */
 const sampledPages = 30_000
 /** A dead row's address, as VACUUM collects them until maintenance_work_mem is full (up to 16; later versions need less). */
