@@ -10,7 +10,8 @@
 --   ├─ battlescope_scheduler_cache        may delete expired rows of cache tables
 --   ├─ battlescope_scheduler_cluster      may read killmails
 --   ├─ battlescope_scheduler_retention    may read, lock and delete what expires
---   └─ battlescope_scheduler_statistics   may read what is counted
+--   ├─ battlescope_scheduler_statistics   may read what is counted
+--   └─ battlescope_scheduler_vacuum       may VACUUM
 --
 -- Afterwards: \password battlescope_scheduler, and `doctor` with the connection string of that role.
 
@@ -79,7 +80,14 @@ BEGIN
       ('statistics', 'public.pilot_ship_history', 'SELECT'),
       ('statistics', 'public.battles', 'SELECT'),
       ('statistics', 'public.battle_killmails', 'SELECT'),
-      ('statistics', 'public.battle_participants', 'SELECT')
+      ('statistics', 'public.battle_participants', 'SELECT'),
+
+      ('vacuum', 'public.killmail_events', 'MAINTAIN'),
+      ('vacuum', 'public.killmail_enrichments', 'MAINTAIN'),
+      ('vacuum', 'public.battles', 'MAINTAIN'),
+      ('vacuum', 'public.battle_killmails', 'MAINTAIN'),
+      ('vacuum', 'public.battle_participants', 'MAINTAIN'),
+      ('vacuum', 'public.pilot_ship_history', 'MAINTAIN')
     ) AS grants (task, relation, privilege)
   LOOP
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted.role) THEN
@@ -97,7 +105,7 @@ BEGIN
     END IF;
 
     -- 15 and 16. Whoever is a member of the owner may do everything that the owner may: more than one would want, and all there is.
-    -- An upgrade to 17 ends that: run this file again, then REVOKE the owner from battlescope_scheduler_analyze.
+    -- An upgrade to 17 ends that: run this file again, then REVOKE the owner from battlescope_scheduler_analyze and battlescope_scheduler_vacuum.
     SELECT r.rolname AS name, r.rolname LIKE 'pg\_%' OR EXISTS (
         SELECT FROM pg_catalog.pg_roles s WHERE s.rolsuper AND pg_catalog.pg_has_role(r.oid, s.oid, 'MEMBER')) AS off_limits
       INTO STRICT owner
@@ -115,3 +123,6 @@ $roles$;
 
 -- Where there are replicas: their lag is for pg_monitor alone to see, and retention stands still while it cannot tell.
 -- GRANT pg_monitor TO battlescope_scheduler_retention;
+
+-- Since when a transaction of another role has been holding back VACUUM, and what autovacuum works on to prevent wraparound, is for pg_read_all_stats to see.
+-- GRANT pg_read_all_stats TO battlescope_scheduler_vacuum;

@@ -12,7 +12,7 @@ const program = join(infra, '../apps/scheduler/bin/battlescope-scheduler.js')
 const roles = readFileSync(join(infra, 'postgres/roles.sql'), 'utf8')
 const login = 'battlescope_scheduler'
 const password = 'of-a-test'
-const tasks = ['analyze', 'cache', 'cluster', 'retention', 'statistics'] as const
+const tasks = ['analyze', 'cache', 'cluster', 'retention', 'statistics', 'vacuum'] as const
 type Task = (typeof tasks)[number]
 
 /** The newer line's cache table, so that the cache task has rows to look after. */
@@ -77,6 +77,8 @@ describe.each<{ major: Major }>([{ major: 15 }, { major: 17 }])('roles on Postgr
     SCHEDULER_TASKS: enabled.join(),
     SCHEDULER_COLD_STORAGE_URL: `file://${store}`,
     SCHEDULER_CLUSTER_TRIGGER: 'notify',
+    // A few rows are enough to be due.
+    SCHEDULER_VACUUM_THRESHOLD_SHARE: '0.01',
     SCHEDULER_SCHEMA: user === login ? 'scheduler' : user,
   })
   const count = async (sql: string) =>
@@ -131,8 +133,8 @@ describe.each<{ major: Major }>([{ major: 15 }, { major: 17 }])('roles on Postgr
       SELECT roleid::regrole::text AS role, member::regrole::text AS member FROM pg_auth_members
       WHERE member::regrole::text LIKE '${login}%' ORDER BY 1, 2`)
     const groups = tasks.map((task) => ({ role: `${login}_${task}`, member: login }))
-    const owner = { role: 'battlescope', member: `${login}_analyze` }
-    expect(members).toEqual(major >= 17 ? groups : [owner, ...groups])
+    const owners = ['analyze', 'vacuum'].map((task) => ({ role: 'battlescope', member: `${login}_${task}` }))
+    expect(members).toEqual(major >= 17 ? groups : [...owners, ...groups])
     const [attributes] = await database.query(
       `SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls FROM pg_roles WHERE rolname = '${login}'`,
     )
@@ -155,6 +157,11 @@ describe.each<{ major: Major }>([{ major: 15 }, { major: 17 }])('roles on Postgr
       expect(await count(`FROM public.killmail_events WHERE occurred_at < now() - interval '60 months'`)).toBe(0)
       expect(await count('FROM public.killmail_events')).toBe(20)
       expect(await count('FROM public.killmail_enrichments')).toBe(20)
+    },
+    vacuum: async () => {
+      expect(
+        await count(`FROM pg_stat_user_tables WHERE relname = 'killmail_events' AND last_vacuum IS NOT NULL`),
+      ).toBe(1)
     },
   }
 
@@ -183,7 +190,7 @@ describe.each<{ major: Major }>([{ major: 15 }, { major: 17 }])('roles on Postgr
 
   it('names in doctor what is missing when one grant is revoked', async () => {
     expect(triples.length).toBeGreaterThan(20)
-    // On 15 and 16 one grant stands for all of analyze, and doctor names one relation that shows it.
+    // On 15 and 16 one grant stands for all of analyze (and of vacuum), and doctor names one relation that shows it.
     const byOwnerOf = ({ privilege }: Triple) => privilege === 'MAINTAIN' && major < 17
     const once = triples.filter((triple) => !byOwnerOf(triple) || triple === triples.find(byOwnerOf))
     for (const triple of once) {

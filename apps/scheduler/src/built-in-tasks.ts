@@ -10,6 +10,7 @@ const builtInTasks: Readonly<Record<string, () => Promise<{ readonly default: An
   cluster: () => import('@battlescope/task-cluster'),
   retention: () => import('@battlescope/task-retention'),
   statistics: () => import('@battlescope/task-statistics'),
+  vacuum: () => import('@battlescope/task-vacuum'),
 }
 
 export const builtInTaskNames: readonly string[] = Object.keys(builtInTasks)

@@ -1,0 +1,198 @@
+/** Others at work, limits, and the end of a run in the middle of a VACUUM. */
+import { openConnections } from '@battlescope/database'
+import { findPgBouncer, startPgBouncer } from '@battlescope/postgres-testing'
+import {
+  createTestDatabase,
+  leakCheck,
+  startPostgres,
+  type TestDatabase,
+  type TestServer,
+} from '@battlescope/scheduler-testing'
+import type { TaskLogger } from '@battlescope/scheduler-core'
+import { sql } from 'kysely'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createBloated, deadRows, run, slow, targets, until } from './world.js'
+
+const noPgBouncer =
+  (await findPgBouncer()) === undefined ? ' (skipped: pgbouncer is not installed; apt-get install pgbouncer)' : ''
+
+const vacuumRuns = `EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE datname = current_database() AND heap_blks_total > 0)`
+
+describe.each([15, 17] as const)('vacuum among others on PostgreSQL %i', (major) => {
+  let server: TestServer
+  let database: TestDatabase
+  beforeAll(async () => {
+    // Autovacuum is on for the relations that say so, and then slow.
+    server = await startPostgres({
+      major,
+      settings: { autovacuum: 'on', autovacuum_naptime: '1s', autovacuum_vacuum_cost_delay: '100ms' },
+    })
+  })
+  afterAll(() => server.stop())
+  beforeEach(async () => {
+    database = await createTestDatabase({ server })
+  })
+  afterEach(() => database.drop())
+
+  const bloated = (name: string, rows = 5000) =>
+    createBloated(database, name, rows, 'WITH (autovacuum_enabled = false)')
+
+  it('leaves alone what somebody else is vacuuming', async () => {
+    await bloated('a')
+    await bloated('b')
+    const other = openConnections({ url: database.url, applicationName: 'other' })
+    const abort = new AbortController()
+    try {
+      const vacuuming = other.direct(
+        { statementTimeoutMs: 60_000, ticket: 'of-a-test', signal: abort.signal },
+        async ({ db }) => {
+          await sql`SET vacuum_cost_delay = '100ms'; SET vacuum_cost_limit = 1`.execute(db)
+          await sql`VACUUM a`.execute(db)
+        },
+      )
+      await until(database, vacuumRuns)
+      const done = await run(database)
+      expect(targets(done)).toEqual(['public.b'])
+      expect(done.findings).toMatchObject([
+        { key: 'occupied', summary: 'left alone: public.a (somebody else is vacuuming it)' },
+      ])
+      // It is still at it.
+      await until(database, vacuumRuns)
+      abort.abort(new Error('enough'))
+      await expect(vacuuming).rejects.toThrow('enough')
+    } finally {
+      await other.close()
+    }
+  })
+
+  it('leaves alone what autovacuum is at, and does not make it give way', async () => {
+    await createBloated(database, 'a', 20_000, 'WITH (autovacuum_vacuum_cost_limit = 1)')
+    const working = `EXISTS (SELECT FROM pg_stat_activity a JOIN pg_stat_progress_vacuum v USING (pid)
+      WHERE a.backend_type = 'autovacuum worker' AND a.datname = current_database() AND v.relid = 'a'::regclass)`
+    await until(database, working)
+    expect(await run(database)).toMatchObject({
+      outcome: 'skipped',
+      actions: [],
+      reason: 'nothing could be vacuumed: public.a (autovacuum is at work on it)',
+    })
+    await until(database, working)
+  })
+
+  it('stops on the server when the run is aborted in the middle, and the next run does it', async () => {
+    await bloated('a')
+    const hardStop = new AbortController()
+    const running = run(database, slow, { hardStop: hardStop.signal })
+    await until(database, vacuumRuns)
+    hardStop.abort('stopped by the test')
+    expect((await running).outcome).toBe('cancelled')
+    expect(await database.query(`SELECT 1 FROM pg_stat_progress_vacuum WHERE datname = current_database()`)).toEqual([])
+    await leakCheck(database.url)
+    expect(await deadRows(database)).toEqual({ a: 5000 })
+    expect((await run(database)).outcome).toBe('succeeded')
+    expect(await deadRows(database)).toEqual({ a: 0 })
+    expect(await database.query(`SELECT count(*)::int AS rows FROM a WHERE filler LIKE 'y%'`)).toEqual([{ rows: 5000 }])
+  })
+
+  it('leaves it when somebody cancels it on the server, and goes on with the next relation', async () => {
+    await bloated('a')
+    await bloated('b', 100)
+    const running = run(database, slow)
+    await until(database, vacuumRuns)
+    await database.query(
+      `SELECT pg_cancel_backend(pid) FROM pg_stat_progress_vacuum WHERE datname = current_database()`,
+    )
+    // Whoever cancels it does not want it: it is not begun again at once.
+    const done = await running
+    expect(done).toMatchObject({ outcome: 'succeeded', findings: [{ key: 'not-vacuumed' }] })
+    expect(done.findings[0]?.summary).toBe('not vacuumed: public.a (was cancelled by somebody)')
+    expect(await deadRows(database)).toEqual({ a: 5000, b: 0 })
+  })
+
+  it('gives up what takes too long, remembers that, and hands it over with advice that works', async () => {
+    await bloated('a')
+    const limited = { ...slow, relationTimeout: 400 }
+    const first = await run(database, limited)
+    expect(first.actions).toHaveLength(1)
+    expect(first.findings).toMatchObject([{ key: 'too-large', severity: 'warning' }])
+    expect(first.findings[0]?.summary).toContain('public.a (did not end within 400ms)')
+    const [saved] = await database.query<{ rate: number }>(
+      `SELECT (data #>> '{relations,public.a,bytesPerMs}')::float8 AS rate FROM scheduler.checkpoint`,
+    )
+    expect(saved?.rate).toBeGreaterThan(0)
+
+    const second = await run(database, limited)
+    expect(second).toMatchObject({ outcome: 'skipped', actions: [] })
+    expect(second.reason).toContain('at half the rate at which it was cut off last time, and may take 400ms')
+    const { relations } = second.findings[0]?.details as { relations: { sql: string[] }[] }
+    expect(relations[0]?.sql).toEqual([
+      'ALTER TABLE "public"."a" SET (autovacuum_enabled = true, autovacuum_vacuum_cost_limit = 2000);',
+    ])
+    for (const statement of relations[0]?.sql ?? []) await database.query(statement)
+  })
+
+  it('does not begin what does not fit, goes on later, and hands it over after the third run', async () => {
+    await bloated('a')
+    await bloated('b', 500)
+    // About a second for the small one, ten for the large one.
+    const limited = { assumedRate: 200_000, thresholdShare: 0.5 }
+    const options = { budgetMs: 3_000 }
+    const first = await run(database, limited, options)
+    expect(first).toMatchObject({ outcome: 'partial', remaining: 1, findings: [] })
+    expect(targets(first)).toEqual(['public.b'])
+    for (const _ of [2, 3])
+      expect(await run(database, limited, options)).toMatchObject({ outcome: 'partial', actions: [] })
+    const last = await run(database, limited, options)
+    expect(last).toMatchObject({ outcome: 'skipped', actions: [], findings: [{ key: 'too-large' }] })
+    expect(last.reason).toContain('as in 3 runs before')
+    // With more time it is done all the same, and then forgotten.
+    expect((await run(database, limited)).actions).toHaveLength(1)
+    expect(await deadRows(database)).toEqual({ a: 0, b: 0 })
+  })
+
+  it('shows how far it is, and gives way to whoever waits for its lock', async () => {
+    await bloated('a')
+    const seen: string[] = []
+    const nothing = () => undefined
+    const debug: TaskLogger['debug'] = (fields) => {
+      seen.push(JSON.stringify(fields))
+    }
+    const logger: TaskLogger = { trace: debug, debug, info: debug, warn: nothing, error: nothing }
+    const running = run(database, slow, { logger })
+    await until(database, vacuumRuns)
+    await database.query('ALTER TABLE a ADD COLUMN j int')
+    const done = await running
+    expect(done).toMatchObject({
+      outcome: 'skipped',
+      reason: 'nothing could be vacuumed: public.a (gave way to a session that waited for its lock)',
+    })
+    expect(done.actions).toMatchObject([{ kind: 'vacuum' }, { kind: 'cancel-vacuum', target: 'public.a' }])
+    expect(seen.join('\n')).toMatch(/public\.a: scanning heap/)
+    expect((await run(database)).outcome).toBe('succeeded')
+  })
+
+  describe(`through PgBouncer${noPgBouncer}`, () => {
+    it.skipIf(noPgBouncer !== '')(
+      'is skipped with the reason, and works with a direct connection beside it',
+      async () => {
+        await bloated('a')
+        const bouncer = await startPgBouncer(server.url)
+        try {
+          const databaseUrl = bouncer.through(database.url)
+          const pooled = await run(database, {}, { databaseUrl })
+          expect(pooled).toMatchObject({
+            outcome: 'skipped',
+            findings: [{ key: 'no-direct-connection', severity: 'warning' }],
+          })
+          expect(pooled.reason).toContain('DATABASE_URL leads through a pooler')
+          expect(await deadRows(database)).toEqual({ a: 5000 })
+          expect(await run(database, {}, { databaseUrl, directUrl: database.url })).toMatchObject({
+            outcome: 'succeeded',
+          })
+          expect(await deadRows(database)).toEqual({ a: 0 })
+        } finally {
+          await bouncer.stop()
+        }
+      },
+    )
+  })
+})
