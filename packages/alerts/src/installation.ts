@@ -1,4 +1,5 @@
 import type { AlertContent } from '@battlescope/scheduler-core'
+import { wellFormed } from './text-limits.js'
 
 /** Which scheduler speaks. */
 export interface Installation {
@@ -13,8 +14,10 @@ export function placeOf({ task, findingKey }: Pick<AlertContent, 'task' | 'findi
 
 /** The configured link with `{key}`, `{task}` and `{finding}` replaced. */
 export function linkFor(template: string | undefined, alert: AlertContent): string | undefined {
+  // Half a character cannot be written in a URL.
+  const part = (text: string) => encodeURIComponent(wellFormed(text))
   return template
-    ?.replaceAll('{key}', encodeURIComponent(alert.key))
-    .replaceAll('{task}', encodeURIComponent(alert.task ?? 'scheduler'))
-    .replaceAll('{finding}', encodeURIComponent(alert.findingKey))
+    ?.replaceAll('{key}', () => part(alert.key))
+    .replaceAll('{task}', () => part(alert.task ?? 'scheduler'))
+    .replaceAll('{finding}', () => part(alert.findingKey))
 }

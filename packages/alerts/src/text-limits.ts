@@ -76,9 +76,11 @@ function shrink(value: unknown, shrinking: Shrinking): unknown {
 
 /** The longest beginning whose JSON text has at most `maxBytes` bytes, the quotes not counted. */
 function cutToBytes(text: string, maxBytes: number): string {
-  const fits = (length: number) => jsonBytes(cut(text, length)) - 2 <= maxBytes
+  // No character is less than a byte: what lies beyond need not be looked at.
+  const candidate = text.slice(0, Math.max(0, maxBytes) + 1)
+  const fits = (length: number) => jsonBytes(cut(candidate, length)) - 2 <= maxBytes
   let low = 0
-  let high = text.length
+  let high = Math.min(text.length, Math.max(0, maxBytes))
   while (low < high) {
     const middle = Math.ceil((low + high) / 2)
     if (fits(middle)) low = middle

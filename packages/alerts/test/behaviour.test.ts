@@ -1,8 +1,8 @@
 /** Provider × behaviour: the same questions for every channel, against the stand-in that enforces its limits. */
-import type { AlertChannel, Delivery, DeliveryContext } from '@battlescope/scheduler-core'
+import type { AlertChannel, AlertContent, AlertMessage, Delivery, DeliveryContext } from '@battlescope/scheduler-core'
 import { afterEach, describe, expect, it } from 'vitest'
 import { deliveryContext, limitOf, providers, startProviderServer, type Provider } from '../src/testing/index.js'
-import { channelsOf, content, message, nasty } from './messages.js'
+import { channelsOf, message, nasty } from './messages.js'
 import { routingKey } from './examples.js'
 import { now, startStandIn, type StandIn } from './stand-ins.js'
 
@@ -13,7 +13,7 @@ afterEach(async () => {
 
 interface Subject {
   readonly standIn: StandIn
-  send(others?: Parameters<typeof content>[0], context?: DeliveryContext): Promise<Delivery>
+  send(others?: Partial<AlertContent>, context?: DeliveryContext): Promise<Delivery>
   readonly secrets: readonly string[]
 }
 
@@ -32,11 +32,11 @@ function sender(provider: Provider, base: string, secret: string) {
   }[provider]
   const { channels, heartbeats } = channelsOf({ ...options, link: 'https://grafana.example/d/x?key={key}' })
   const [channel] = channels
-  return (others: Parameters<typeof content>[0] = {}, context = deliveryContext(now)) =>
+  return (others: Partial<AlertContent> = {}, context = deliveryContext(now)) =>
     channel === undefined ? heartbeats[0]!.send(context) : sendBy(channel, message('opened', others), context)
 }
 
-function sendBy(channel: AlertChannel, each: ReturnType<typeof message>, context: DeliveryContext): Promise<Delivery> {
+function sendBy(channel: AlertChannel, each: AlertMessage, context: DeliveryContext): Promise<Delivery> {
   switch (channel.kind) {
     case 'each':
       return channel.send(each, context)
@@ -55,9 +55,25 @@ async function start(provider: Provider): Promise<Subject> {
   return {
     standIn,
     send: sender(provider, standIn.base, secret),
-    secrets: [routingKey, secret, secretHeader, 'a-token-that-is-secret', new URL(standIn.base).pathname].filter(
-      (each) => each.length > 12,
-    ),
+    secrets: secretsOf(provider, secret, new URL(standIn.base).pathname),
+  }
+}
+
+/** What the channel is configured with and nobody may read. */
+function secretsOf(provider: Provider, secret: string, path: string): readonly string[] {
+  switch (provider) {
+    case 'pagerduty':
+      return [routingKey]
+    case 'jsm':
+    case 'opsgenie':
+      return [secret]
+    case 'alertmanager':
+      return ['a-token-that-is-secret']
+    case 'slack':
+    case 'heartbeat':
+      return [path]
+    case 'webhook':
+      return [secret, secretHeader]
   }
 }
 

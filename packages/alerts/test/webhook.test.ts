@@ -1,6 +1,12 @@
 import type { EachChannel } from '@battlescope/scheduler-core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { deliveryContext, startHeartbeat, startWebhook, type WebhookServer } from '../src/testing/index.js'
+import {
+  deliveryContext,
+  startHeartbeat,
+  startWebhook,
+  type HeartbeatServer,
+  type WebhookServer,
+} from '../src/testing/index.js'
 import { signatureOf } from '../src/webhook.js'
 import { channelsOf, message, nasty } from './messages.js'
 import { now } from './stand-ins.js'
@@ -98,11 +104,25 @@ describe('the webhook', () => {
 })
 
 describe('the heartbeat', () => {
+  let switchServer: HeartbeatServer
+  beforeEach(async () => {
+    switchServer = await startHeartbeat()
+  })
+  afterEach(() => switchServer.close())
+  const send = (method = 'GET') =>
+    channelsOf({ heartbeat: { url: switchServer.pingUrl, method } }).heartbeats[0]!.send(context)
+
   it.each(['GET', 'POST'])('is sent by %s', async (method) => {
-    const switchServer = await startHeartbeat()
-    const [heartbeat] = channelsOf({ heartbeat: { url: switchServer.pingUrl, method } }).heartbeats
-    expect(await heartbeat!.send(context)).toEqual({ outcome: 'delivered' })
+    expect(await send(method)).toEqual({ outcome: 'delivered' })
     expect([switchServer.pings(), switchServer.requests[0]!.method]).toEqual([1, method])
-    await switchServer.close()
+  })
+
+  it.each([
+    ['OK (not found)', 'refused'],
+    ['OK (rate limited)', 'retry'],
+    ['OK', 'delivered'],
+  ])('was not heard when the answer is 200 and says so: %s', async (body, outcome) => {
+    switchServer.failNext({ kind: 'status', status: 200, body })
+    expect(await send()).toMatchObject({ outcome })
   })
 })

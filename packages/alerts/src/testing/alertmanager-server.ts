@@ -1,5 +1,5 @@
 import { startProviderServer, type ProviderServer } from './provider-server.js'
-import { asFields, halfCharacters, type JsonFields } from './rules.js'
+import { asFields, halfCharacters, textOf, type JsonFields } from './rules.js'
 
 export interface AlertmanagerAlert {
   /** Labels as sorted JSON: what an alert is recognized by. */
@@ -54,8 +54,8 @@ function merge(alerts: AlertmanagerAlert[], fields: JsonFields, now: Date): void
     identity,
     labels,
     annotations: (fields.annotations ?? {}) as Record<string, string>,
-    startsAt: fields.startsAt === undefined ? now : new Date(String(fields.startsAt)),
-    endsAt: fields.endsAt === undefined ? new Date(now.getTime() + resolveTimeoutMs) : new Date(String(fields.endsAt)),
+    startsAt: new Date(textOf(fields.startsAt, now.toISOString())),
+    endsAt: new Date(textOf(fields.endsAt, new Date(now.getTime() + resolveTimeoutMs).toISOString())),
   }
   const known = alerts.find((alert) => alert.identity === identity)
   if (known === undefined) alerts.push(posted)

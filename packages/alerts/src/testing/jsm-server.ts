@@ -4,7 +4,7 @@ import {
   type ProviderServer,
   type ReceivedRequest,
 } from './provider-server.js'
-import { asFields, halfCharacters, oneOf, parseFields, required, tooLong, type JsonFields } from './rules.js'
+import { asFields, halfCharacters, oneOf, parseFields, required, textOf, tooLong, type JsonFields } from './rules.js'
 import { limitOf } from './limits.js'
 
 export interface JsmAlert {
@@ -62,7 +62,7 @@ export async function startJsm(product: 'jsm' | 'opsgenie' = 'jsm'): Promise<Jsm
     return undefined
   }
   const create = (fields: JsonFields) => () => {
-    const alias = String(fields.alias ?? `generated-${alerts.length}`)
+    const alias = textOf(fields.alias, `generated-${alerts.length}`)
     const open = openOf(alias)
     if (open !== undefined) {
       open.count += 1
@@ -71,8 +71,8 @@ export async function startJsm(product: 'jsm' | 'opsgenie' = 'jsm'): Promise<Jsm
     alerts.push({
       alias,
       message: String(fields.message),
-      description: String(fields.description ?? ''),
-      priority: String(fields.priority ?? 'P3'),
+      description: textOf(fields.description, ''),
+      priority: textOf(fields.priority, 'P3'),
       count: 1,
       closed: false,
       notes: [],

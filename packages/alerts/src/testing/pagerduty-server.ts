@@ -1,6 +1,6 @@
 import { limitOf } from './limits.js'
 import { startProviderServer, type ProviderServer, type ReceivedRequest } from './provider-server.js'
-import { asFields, halfCharacters, oneOf, parseFields, required, tooLong, type JsonFields } from './rules.js'
+import { asFields, halfCharacters, oneOf, parseFields, required, textOf, tooLong, type JsonFields } from './rules.js'
 
 export interface PagerdutyIncident {
   readonly key: string
@@ -28,7 +28,7 @@ export async function startPagerduty(): Promise<PagerdutyServer> {
   const openOf = (key: unknown) => incidents.find((incident) => incident.key === key && !incident.resolved)
 
   const accept = (event: JsonFields) => {
-    const key = String(event.dedup_key ?? `generated-${incidents.length}`)
+    const key = textOf(event.dedup_key, `generated-${incidents.length}`)
     const open = openOf(key)
     if (event.event_action === 'resolve' && open !== undefined) open.resolved = true
     if (event.event_action === 'trigger') {

@@ -67,12 +67,12 @@ export async function startProviderServer(contract: Contract): Promise<ProviderS
         requests.push(request)
         const fault = faults.shift() ?? outage
         if (fault?.kind === 'silence') return
-        if (fault?.kind === 'reset') return void incoming.destroy()
+        if (fault?.kind === 'reset') return void incoming.socket.destroy()
         const answer = fault?.kind === 'status' ? fault : answerTo(request)
-        if (fault?.kind === 'answer-lost') incoming.destroy()
+        if (fault?.kind === 'answer-lost') incoming.socket.destroy()
         else write(outgoing, answer)
       },
-      () => incoming.destroy(),
+      () => incoming.socket.destroy(),
     )
   })
   await new Promise<void>((resolve, reject) => {

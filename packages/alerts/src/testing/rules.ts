@@ -7,6 +7,10 @@ export function asFields(value: unknown): JsonFields | undefined {
   return value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as JsonFields) : undefined
 }
 
+export function textOf(value: unknown, otherwise: string): string {
+  return typeof value === 'string' ? value : otherwise
+}
+
 /** Undefined for what is not a JSON object. */
 export function parseFields(body: string): JsonFields | undefined {
   try {
