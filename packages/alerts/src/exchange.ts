@@ -54,7 +54,7 @@ function codeOf(error: unknown): string {
 }
 
 /** What a response says about the message it answers. */
-export function judge({ status, headers, body }: HttpResponse, now: Date, mask: Mask): Answer['delivery'] {
+function judge({ status, headers, body }: HttpResponse, now: Date, mask: Mask): Answer['delivery'] {
   if (status >= 200 && status < 300) return { outcome: 'delivered' }
   // Masked before it is cut: half a secret would not be recognized.
   const words = cut(oneLine(mask(body)), longestReason)

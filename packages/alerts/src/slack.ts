@@ -68,7 +68,7 @@ interface Block {
 }
 
 /** The message: `text` is what notifications show, the blocks are what the channel shows. */
-export function digestOf(
+function digestOf(
   messages: readonly AlertMessage[],
   link: string | undefined,
   installation: Installation,

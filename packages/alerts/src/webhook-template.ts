@@ -6,7 +6,7 @@ import { asText, fitDetails, wellFormed } from './text-limits.js'
 
 export type TemplateValues = Readonly<Record<PlaceName, unknown>>
 
-export const placeNames = [
+const placeNames = [
   'id',
   'transition',
   'status',
