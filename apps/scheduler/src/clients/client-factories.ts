@@ -4,13 +4,14 @@ import { openRedis } from '@battlescope/redis'
 import type { ClientFactories, ClientKind, ClientRequest } from '@battlescope/scheduler-core'
 import type { Configuration } from '../configuration/load.js'
 import { httpClientFactory } from './http.js'
+import type { Proxies } from './proxies.js'
 
 /** A kind that is absent is not configured: tasks that can do without it ask first, the others fail with `client-unavailable`. */
-export function clientFactories(configuration: Configuration): ClientFactories {
+export function clientFactories(configuration: Configuration, proxies?: Proxies): ClientFactories {
   const coldStorage = configuration.section('cold-storage')
   const redis = configuration.section('redis')
   return {
-    http: httpClientFactory,
+    http: () => httpClientFactory(proxies),
     ...(coldStorage.url === undefined
       ? {}
       : {

@@ -1,5 +1,6 @@
-/** HTTP for tasks, over Node's own fetch. Nothing of it is evaluated before the first exchange. */
+/** HTTP for tasks, over Node's own fetch; through a proxy over that of undici. Nothing of either is evaluated before the first exchange. */
 import type { HttpClient, HttpReader, HttpRequest, HttpResponse } from '@battlescope/scheduler-core'
+import type { Proxies } from './proxies.js'
 
 /** Bytes of a response's body: answers of health endpoints and APIs are small, and the process has 64 MiB. */
 const maxBodyBytes = 1024 * 1024
@@ -19,28 +20,47 @@ class HttpError extends Error {
  * Exchanges reject with {@link HttpError}: `http-invalid-url`, `http-body-too-large`, `ETIMEDOUT`, or the network's code
  * (`http-failed` without one); aborted ones with the reason of the signal.
  */
-export async function httpClientFactory(): Promise<{
+export async function httpClientFactory(proxies?: Proxies): Promise<{
   readonly read: HttpReader
   readonly write: HttpClient
   close(): Promise<void>
 }> {
   const closing = new AbortController()
-  const get = (request: HttpRequest) => exchange('GET', request, undefined, closing.signal)
+  let proxied: Promise<Fetching> | undefined
+  const fetching = () => (proxies === undefined ? direct : (proxied ??= fetchingThrough(proxies)))
+  const exchange = async (method: Method, request: HttpRequest, body?: string) =>
+    exchangeOver(await fetching(), method, request, body, closing.signal)
+  const get = (request: HttpRequest) => exchange('GET', request)
   return {
     read: { get },
     write: {
       get,
-      post: (request) => exchange('POST', request, request.body, closing.signal),
-      send: (request) => exchange(request.method, request, request.body, closing.signal),
+      post: (request) => exchange('POST', request, request.body),
+      send: (request) => exchange(request.method, request, request.body),
     },
     close: async () => {
       closing.abort(new HttpError('http-closed', 'the run of the task ended before the exchange did'))
+      await (await proxied)?.close()
     },
   }
 }
 
-async function exchange(
-  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+
+export interface Fetching {
+  readonly fetch: typeof globalThis.fetch
+  close(): Promise<void>
+}
+
+const direct: Fetching = { fetch: (...parameters) => fetch(...parameters), close: () => Promise.resolve() }
+
+async function fetchingThrough(proxies: Proxies): Promise<Fetching> {
+  return (await import('./proxied-fetch.js')).fetchingThrough(proxies)
+}
+
+async function exchangeOver(
+  { fetch }: Fetching,
+  method: Method,
   request: HttpRequest,
   body: string | undefined,
   closing: AbortSignal,

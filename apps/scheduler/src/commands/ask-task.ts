@@ -10,6 +10,7 @@ import {
 } from '@battlescope/scheduler-core'
 import type { DatabaseConnections } from '@battlescope/database'
 import { clientFactories } from '../clients/client-factories.js'
+import { proxiesFor } from '../clients/proxies.js'
 import type { Configuration } from '../configuration/load.js'
 import type { Host } from '../host.js'
 import { createLogging } from '../logging/logging.js'
@@ -66,7 +67,7 @@ export async function askTask(
       connections,
       schema: program.schema,
       builtIn: { tasks: [registered], disabled: [] },
-      clients: clientFactories(configuration),
+      clients: clientFactories(configuration, proxiesFor(host)),
       scrub,
       logger: logging.logger,
       loggerFor: (fields) => logging.bind(fields),

@@ -10,6 +10,7 @@ import {
   type TaskLogger,
 } from '@battlescope/scheduler-core'
 import { clientFactories } from '../clients/client-factories.js'
+import { proxiesFor } from '../clients/proxies.js'
 import { loadConfiguration, type Configuration } from '../configuration/load.js'
 import { explain, withDatabase } from '../connect.js'
 import type { Host } from '../host.js'
@@ -102,7 +103,7 @@ async function runConnected(
       schema: program.schema,
       builtIn,
       ...(thirdParty === undefined ? {} : { thirdParty }),
-      clients: clientFactories(configuration),
+      clients: clientFactories(configuration, proxiesFor(host)),
       scrub: scrubOf(host),
       logger,
       loggerFor: (fields) => {

@@ -1,4 +1,5 @@
 /** Every section of options that the program knows before it loads packages: what is read, printed, documented and checked. */
+import { alertsConfig } from '@battlescope/alerts/options'
 import { coldStorageConfig } from '@battlescope/cold-storage'
 import { redisOptions, redisSection } from '@battlescope/redis'
 import { taskSection, type AnyTask, type Section } from '@battlescope/scheduler-core'
@@ -12,6 +13,7 @@ interface NamedSection {
 
 /** Sections that are no task's, such as the store's or the alerts', by name: an entry here is all that a new one needs. */
 export const namedSections = {
+  alerts: { description: 'who is told of findings, and how', schema: alertsConfig },
   'cold-storage': { description: 'where archives go', schema: coldStorageConfig },
   redis: { description: redisSection.description ?? '', schema: redisOptions },
 } as const satisfies Readonly<Record<string, NamedSection>>

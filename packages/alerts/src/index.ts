@@ -1,0 +1,3 @@
+export * from './options.js'
+export type { Installation } from './installation.js'
+export { createRouting } from './routing.js'
