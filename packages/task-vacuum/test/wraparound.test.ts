@@ -4,7 +4,7 @@ import { expect, it } from 'vitest'
 import { countNow, createBloated, deadRows, run, until } from './world.js'
 
 it(
-  'vacuums nothing while autovacuum prevents wraparound, and goes on in the next run',
+  'vacuums nothing while autovacuum prevents wraparound, and stays partial',
   { timeout: 120_000 },
   async () => {
     const server = await startPostgres({
