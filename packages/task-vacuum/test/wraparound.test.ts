@@ -29,7 +29,10 @@ it('vacuums nothing while autovacuum prevents wraparound, and stays partial', { 
         {
           key: 'wraparound',
           severity: 'warning',
-          summary: 'vacuum stands aside: autovacuum: VACUUM public.old (to prevent wraparound) is running',
+          // It says ANALYZE, too, when that is due as well.
+          summary: expect.stringMatching(
+            /^vacuum stands aside: autovacuum: VACUUM .*public\.old \(to prevent wraparound\) is running$/,
+          ) as string,
         },
       ],
     })
