@@ -93,8 +93,9 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
     await database.query(`CREATE TABLE a AS SELECT generate_series(1, 20000) AS i; ${countNow}`)
     await database.query('ANALYZE a')
     expect((await run(database)).actions).toMatchObject([{ reason: '20000 rows inserted since its last VACUUM' }])
+    // Pages with rows: from PostgreSQL 16 on, a bulk insert leaves new, empty ones at the end of the file, which are in no visibility map.
     const [row] = await database.query<{ pages: number; visible: number }>(
-      `SELECT relpages AS pages, relallvisible AS visible FROM pg_class WHERE relname = 'a'`,
+      `SELECT (SELECT count(DISTINCT (ctid::text::point)[0])::int FROM a) AS pages, relallvisible AS visible FROM pg_class WHERE relname = 'a'`,
     )
     expect(row?.pages).toBeGreaterThan(0)
     expect(row?.visible).toBe(row?.pages)
