@@ -7,7 +7,8 @@ import type { Fetching } from './http.js'
 import type { Proxies } from './proxies.js'
 
 export function fetchingThrough(proxies: Proxies): Fetching {
-  const dispatcher = new EnvHttpProxyAgent(proxies)
+  // Plain http goes by ordinary requests: many proxies make tunnels to port 443 alone.
+  const dispatcher = new EnvHttpProxyAgent({ ...proxies, proxyTunnel: false })
   const through = (url: string, options: object) => fetch(url, { ...options, dispatcher })
   // The same contract from another package; only the names of its types differ.
   return { fetch: through as unknown as Fetching['fetch'], close: () => dispatcher.destroy() }
