@@ -1,0 +1,8 @@
+export { backup, backup as default } from './task.js'
+export { backupConfig, type BackupConfig } from './config.js'
+export { checkDump, DumpUnfit, Meter } from './check-dump.js'
+export { judgeDumps, listDumps, type DumpListing, type ListedDump } from './list-dumps.js'
+export type { DumpManifest } from './manifest.js'
+export { openPrograms, type OpenProgramsOptions } from './open-programs.js'
+export { ProgramError, type ProgramReader, type ProgramRunner } from './programs.js'
+export { restoreDump, restoreProblems, selectTarget, type RestoreFlags, type TargetFacts } from './restore-dump.js'
