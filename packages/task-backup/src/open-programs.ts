@@ -5,7 +5,7 @@ import { delimiter, join } from 'node:path'
 import type { ConnectionTarget } from '@battlescope/database'
 import { createScrubber } from '@battlescope/scheduler-core'
 import { startChild, type Child, type ChildOptions } from './child.js'
-import { ProgramError, type Command, type Exited, type ProgramOptions, type ProgramRunner } from './programs.js'
+import { ProgramError, type Command, type Exited, type ProgramOptions, type ProgramReader, type ProgramRunner } from './programs.js'
 
 export interface OpenProgramsOptions {
   /** The database that is dumped: session-capable, not a pooler in transaction mode. */
@@ -174,6 +174,11 @@ function hintFor(said: string): string | undefined {
 function shortened(text: string): string {
   const line = text.replace(/\s+/g, ' ')
   return line.length <= shownCharacters ? line : `…${line.slice(-shownCharacters)}`
+}
+
+/** What a dry run gets: nothing of it changes anything. */
+export function readingPrograms({ has, version, dump, inspectDump }: ProgramRunner): ProgramReader {
+  return { has, version, dump, inspectDump }
 }
 
 async function isExecutable(path: string): Promise<boolean> {

@@ -6,32 +6,38 @@ import type {} from '@battlescope/scheduler-core'
 
 export interface ProgramReader {
   /** Whether there is such a program, by path or on PATH, that may be executed. */
-  has(program: string): Promise<boolean>
+  readonly has: (program: string) => Promise<boolean>
   /**
    * What the program says of its version: its first line.
    * @throws ProgramError `program-missing`, `program-failed`
    */
-  version(program: string, options?: ProgramOptions): Promise<string>
+  readonly version: (program: string, options?: ProgramOptions) => Promise<string>
   /**
    * `pg_dump --format=custom` of the scheduler's own database. Throws at its end when pg_dump failed: what came before is then good for nothing.
    * @throws ProgramError
    */
-  dump(options: ProgramOptions & { readonly compressionLevel: number }): AsyncIterable<Uint8Array>
+  readonly dump: (options: ProgramOptions & { readonly compressionLevel: number }) => AsyncIterable<Uint8Array>
   /**
    * Gives a dump to pg_restore, for its list of contents, or, with `deep`, to unpack all of it into nothing. Reads `body` to its end.
    * @returns lines of the list @throws ProgramError when pg_restore does not understand it
    */
-  inspectDump(body: AsyncIterable<Uint8Array>, options?: ProgramOptions & { readonly deep?: boolean }): Promise<number>
+  readonly inspectDump: (
+    body: AsyncIterable<Uint8Array>,
+    options?: ProgramOptions & { readonly deep?: boolean },
+  ) => Promise<number>
 }
 
 export interface ProgramRunner extends ProgramReader {
   /** Runs a program to its end, or to its deadline. @throws ProgramError `program-missing`; the signal's reason when aborted */
-  run(command: Command): Promise<Exited>
+  readonly run: (command: Command) => Promise<Exited>
   /**
    * Gives a dump to pg_restore, into the database that the client was opened for, in one transaction: all of it or nothing.
    * @throws ProgramError
    */
-  restore(body: AsyncIterable<Uint8Array>, options?: ProgramOptions & { readonly noOwner?: boolean }): Promise<void>
+  readonly restore: (
+    body: AsyncIterable<Uint8Array>,
+    options?: ProgramOptions & { readonly noOwner?: boolean },
+  ) => Promise<void>
 }
 
 export interface ProgramOptions {

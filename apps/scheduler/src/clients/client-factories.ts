@@ -1,16 +1,30 @@
 /** Which kinds of clients tasks can have under a configuration: the one place, for runs and for `doctor`. */
 import { openStore, readOnly } from '@battlescope/cold-storage'
+import { parseConnectionString } from '@battlescope/database'
 import { openRedis } from '@battlescope/redis'
 import type { ClientFactories, ClientKind, ClientRequest } from '@battlescope/scheduler-core'
+import type {} from '@battlescope/task-backup'
 import type { Configuration } from '../configuration/load.js'
+import type { Environment } from '../host.js'
 import { httpClientFactory } from './http.js'
 
-/** A kind that is absent is not configured: tasks that can do without it ask first, the others fail with `client-unavailable`. */
-export function clientFactories(configuration: Configuration): ClientFactories {
+/**
+ * A kind that is absent is not configured: tasks that can do without it ask first, the others fail with `client-unavailable`.
+ * @param environment of this process; programs that a task starts are handed little of it
+ */
+export function clientFactories(configuration: Configuration, environment: Environment): ClientFactories {
   const coldStorage = configuration.section('cold-storage')
   const redis = configuration.section('redis')
   return {
     http: httpClientFactory,
+    program: async ({ signal }) => {
+      const { openPrograms, readingPrograms } = await import('@battlescope/task-backup')
+      const { databaseDirectUrl, databaseUrl = '' } = configuration.program
+      // Dumping needs a session.
+      const target = parseConnectionString(databaseDirectUrl ?? databaseUrl)
+      const programs = openPrograms({ target, environment, signal })
+      return { read: readingPrograms(programs), write: programs, close: () => Promise.resolve() }
+    },
     ...(coldStorage.url === undefined
       ? {}
       : {

@@ -66,7 +66,7 @@ export async function askTask(
       connections,
       schema: program.schema,
       builtIn: { tasks: [registered], disabled: [] },
-      clients: clientFactories(configuration),
+      clients: clientFactories(configuration, host.environment),
       scrub,
       logger: logging.logger,
       loggerFor: (fields) => logging.bind(fields),

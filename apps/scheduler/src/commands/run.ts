@@ -102,7 +102,7 @@ async function runConnected(
       schema: program.schema,
       builtIn,
       ...(thirdParty === undefined ? {} : { thirdParty }),
-      clients: clientFactories(configuration),
+      clients: clientFactories(configuration, host.environment),
       scrub: scrubOf(host),
       logger,
       loggerFor: (fields) => {
