@@ -115,3 +115,6 @@ $roles$;
 
 -- Where there are replicas: their lag is for pg_monitor alone to see, and retention stands still while it cannot tell.
 -- GRANT pg_monitor TO battlescope_scheduler_retention;
+
+-- With backup.driver pg-dump: to read every table of the database, of every schema. The other drivers need nothing.
+-- GRANT pg_read_all_data TO battlescope_scheduler;

@@ -339,7 +339,7 @@ describe(`manifests as they are rendered${noRenderer}`, () => {
     )
     expect(builtIn.length).toBeGreaterThanOrEqual(5)
     expect(tasks('k8s-overlays/full')).toEqual(builtIn.sort())
-    expect(tasks('k8s')).toEqual(builtIn.filter((name) => name !== 'retention'))
+    expect(tasks('k8s')).toEqual(builtIn.filter((name) => name !== 'retention' && name !== 'backup'))
   })
 
   runs('gives the long run a task that is on, and limits that fit each other', () => {
