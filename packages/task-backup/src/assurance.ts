@@ -81,7 +81,12 @@ function sizeFindings(backups: readonly BackupRecord[], { minSizeRatio }: Rules)
       key: 'too-small',
       severity: 'error',
       summary: `${newest.name} has ${Math.round(ratio * 100)} % of the size of ${before.name}: is something missing?`,
-      details: { name: newest.name, sizeBytes: newest.sizeBytes, before: before.name, sizeBytesBefore: before.sizeBytes },
+      details: {
+        name: newest.name,
+        sizeBytes: newest.sizeBytes,
+        before: before.name,
+        sizeBytesBefore: before.sizeBytes,
+      },
     },
   ]
 }

@@ -52,6 +52,7 @@ export async function checkDump(
   const { sizeBytes, sha256 } = meter.measured()
   if (sizeBytes !== expected.sizeBytes)
     throw new DumpUnfit(`${object} has ${sizeBytes} bytes, not the ${expected.sizeBytes} that were written`)
-  if (sha256 !== expected.sha256) throw new DumpUnfit(`${object} has other bytes than were written: its SHA-256 differs`)
+  if (sha256 !== expected.sha256)
+    throw new DumpUnfit(`${object} has other bytes than were written: its SHA-256 differs`)
   return entries
 }

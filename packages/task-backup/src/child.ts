@@ -51,10 +51,14 @@ export async function startChild(options: ChildOptions, keeps: readonly ('stdout
   } catch (error) {
     throw notStarted(program, error)
   }
+  // From here on: a signal that could not be delivered.
+  child.on('error', () => undefined)
   let killTimer: NodeJS.Timeout | undefined
   let timedOut = false
+  let hasEnded = false
   const stop = () => {
-    if (killTimer !== undefined) return
+    // Of a group that ended nobody is left, and its number may be another's.
+    if (hasEnded || killTimer !== undefined) return
     signalGroup(child, 'SIGTERM')
     killTimer = setTimeout(() => signalGroup(child, 'SIGKILL'), killAfterMs)
   }
@@ -71,6 +75,7 @@ export async function startChild(options: ChildOptions, keeps: readonly ('stdout
   signal?.addEventListener('abort', stop, { once: true })
   const ended = new Promise<Ending>((resolve) => {
     child.once('close', (exitCode, signalName) => {
+      hasEnded = true
       clearTimeout(deadline)
       clearTimeout(killTimer)
       process.off('exit', atExit)

@@ -51,11 +51,17 @@ export async function takeByCommand(context: BackupContext, request: CommandRequ
 
 function failureOf(
   program: string,
-  { exitCode, signal, timedOut }: { readonly exitCode: number | undefined; readonly signal: string | undefined; readonly timedOut: boolean },
+  {
+    exitCode,
+    signal,
+    timedOut,
+  }: { readonly exitCode: number | undefined; readonly signal: string | undefined; readonly timedOut: boolean },
 ): string | undefined {
   if (timedOut) return `${program} was ended after backup.commandTimeout`
   if (exitCode === 0) return undefined
-  return exitCode === undefined ? `${program} was ended by ${signal ?? 'a signal'}` : `${program} ended with ${exitCode}`
+  return exitCode === undefined
+    ? `${program} was ended by ${signal ?? 'a signal'}`
+    : `${program} ended with ${exitCode}`
 }
 
 /** @returns where it is; undefined without a store, or without a log */

@@ -36,7 +36,13 @@ export const backupConfig = z
     minAge: duration({ min: '0s' })
       .prefault('6h')
       .describe('No other backup is taken while the newest good one is younger: for slots that are caught up late.'),
-    attempts: z.number().int().min(1).max(10).default(2).describe('How often a backup that fails is tried in one slot.'),
+    attempts: z
+      .number()
+      .int()
+      .min(1)
+      .max(10)
+      .default(2)
+      .describe('How often a backup that fails is tried in one slot.'),
     stuckAfter: duration({ min: '1m' })
       .prefault('6h')
       .describe(
@@ -70,7 +76,9 @@ export const backupConfig = z
     namePrefix: kubernetesName(20)
       .optional()
       .describe('kubernetes: begins every name. Needed where two schedulers back up from one namespace.'),
-    cluster: kubernetesName(50).optional().describe('kubernetes, backup: the Cluster of CloudNativePG. Required there.'),
+    cluster: kubernetesName(50)
+      .optional()
+      .describe('kubernetes, backup: the Cluster of CloudNativePG. Required there.'),
     backupMethod: z
       .enum(['barmanObjectStore', 'volumeSnapshot', 'plugin'])
       .optional()
@@ -154,10 +162,10 @@ export const backupConfig = z
       .prefault('10MiB')
       .describe('pg-dump: bytes of the database per second, until there is a dump to learn the rate from.'),
     prune: z.boolean().default(true).describe('pg-dump: remove dumps that no rule below keeps.'),
-    keepLast: kept
-      .default(3)
-      .describe('pg-dump: keep the newest so many, whatever their age. Never fewer are left.'),
-    keepDaily: kept.default(30).describe('pg-dump: keep the last of each of the newest so many days that have one (UTC).'),
+    keepLast: kept.default(3).describe('pg-dump: keep the newest so many, whatever their age. Never fewer are left.'),
+    keepDaily: kept
+      .default(30)
+      .describe('pg-dump: keep the last of each of the newest so many days that have one (UTC).'),
     keepWeekly: kept.optional().describe('pg-dump: the same of weeks, from Monday on. Absent: none.'),
     keepMonthly: kept.default(12).describe('pg-dump: the same of months.'),
   })

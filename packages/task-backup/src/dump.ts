@@ -32,7 +32,17 @@ export async function takeDump(context: BackupContext, request: DumpRequest): Pr
   const state = 'running' as const
   await announce(
     context,
-    { name, slotId: slot.id, attempt, driver: 'pg-dump', state, startedAt, objectName, databaseBytes, location: store.location },
+    {
+      name,
+      slotId: slot.id,
+      attempt,
+      driver: 'pg-dump',
+      state,
+      startedAt,
+      objectName,
+      databaseBytes,
+      location: store.location,
+    },
     request.reason,
   )
   try {
@@ -186,7 +196,10 @@ export async function pruneDumps(
     if (objectName === undefined) continue
     const manifest = await wholeManifest(context, objectName)
     if (manifest !== undefined && !isSameDatabase(manifest.database, identity)) {
-      return { left: 0, heldBack: `${name} is of another database (${manifest.database.database}): this one is its copy, or was upgraded` }
+      return {
+        left: 0,
+        heldBack: `${name} is of another database (${manifest.database.database}): this one is its copy, or was upgraded`,
+      }
     }
     // In this order a kill in between leaves a row that says what was begun, and the next run ends it.
     if (state !== 'pruning') await record(context, name, { state: 'pruning' })
@@ -197,10 +210,7 @@ export async function pruneDumps(
 }
 
 /** A copy of this database that backs up into the same prefix, or the time before this database was restored. */
-async function foreignManifest(
-  context: BackupContext,
-  backups: readonly BackupRecord[],
-): Promise<string | undefined> {
+async function foreignManifest(context: BackupContext, backups: readonly BackupRecord[]): Promise<string | undefined> {
   const store = await context.client('store')
   const known = new Set(
     backups.flatMap(({ objectName }) => (objectName === undefined ? [] : [manifestObjectName(objectName)])),

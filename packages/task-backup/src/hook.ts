@@ -101,7 +101,10 @@ function sightingOf(body: string, Raised: typeof NotStarted | typeof NotSeen): S
   const read = answerSchema.safeParse(raw)
   if (!read.success) {
     const [issue] = read.error.issues
-    throw new Raised('answer-unfit', `the service answered with a wrong ${issue?.path.join('.') ?? 'form'}: ${issue?.message ?? ''}`)
+    throw new Raised(
+      'answer-unfit',
+      `the service answered with a wrong ${issue?.path.join('.') ?? 'form'}: ${issue?.message ?? ''}`,
+    )
   }
   const { state = 'running', ...rest } = read.data
   const known = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined))

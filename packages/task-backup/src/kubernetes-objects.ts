@@ -78,7 +78,9 @@ export function backupObject(
 export function jobObject(identity: ObjectIdentity, template: unknown): KubernetesObject {
   const { kind, metadata, spec } = asRecord(template)
   if (kind !== 'Job' && kind !== 'CronJob') {
-    throw new TypeError(`neither a Job nor a CronJob, but ${typeof kind === 'string' ? kind : 'something without a kind'}`)
+    throw new TypeError(
+      `neither a Job nor a CronJob, but ${typeof kind === 'string' ? kind : 'something without a kind'}`,
+    )
   }
   const job = kind === 'Job' ? { metadata, spec } : asRecord(asRecord(spec)['jobTemplate'])
   const jobSpec = asRecord(job.spec)

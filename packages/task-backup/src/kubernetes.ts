@@ -60,7 +60,8 @@ export const kubernetesDriver: TriggerDriver = {
       const found = isTaken
         ? await asked(context, NotStarted, () => client.get(requestOf(context, api, resource, backup.name)))
         : answer
-      if (found.status < 200 || found.status > 299) throw refused(NotStarted, found, resource, isTaken ? 'get' : 'create')
+      if (found.status < 200 || found.status > 299)
+        throw refused(NotStarted, found, resource, isTaken ? 'get' : 'create')
       const object = parsed(found.body)
       if (isTaken && !isOurs(object, wanted)) {
         throw new NotStarted(
@@ -186,10 +187,17 @@ function refused(Raised: Refusal, { status, body }: HttpResponse, resource: Reso
   const hints: Readonly<Record<number, string>> = {
     401: 'the token of the service account is not accepted; is it the one that Kubernetes mounts?',
     403: `the service account needs the verb ${verb} on ${resource.plural}.${group} in the namespace`,
-    404: resource === backupResource ? 'is CloudNativePG installed, and is it this namespace?' : 'is it this namespace, and this name?',
+    404:
+      resource === backupResource
+        ? 'is CloudNativePG installed, and is it this namespace?'
+        : 'is it this namespace, and this name?',
     422: 'the object is not one that this version of Kubernetes or CloudNativePG takes',
   }
-  return new Raised(`http-${status}`, `the Kubernetes API answered ${status} to ${verb} ${resource.plural}${said}`, hints[status])
+  return new Raised(
+    `http-${status}`,
+    `the Kubernetes API answered ${status} to ${verb} ${resource.plural}${said}`,
+    hints[status],
+  )
 }
 
 function isObjectNotFound(status: unknown, name: string): boolean {

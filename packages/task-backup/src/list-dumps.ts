@@ -41,8 +41,7 @@ export function judgeDumps(
 ): DumpListing {
   const manifests = new Set(read.map(({ name }) => name))
   const dumps = read.map(({ name, manifest }): ListedDump => {
-    if (manifest instanceof Error)
-      return { manifestObject: name, manifest: undefined, problem: messageOf(manifest) }
+    if (manifest instanceof Error) return { manifestObject: name, manifest: undefined, problem: messageOf(manifest) }
     const found = objects.get(manifest.object)
     const problem =
       found === undefined
@@ -54,6 +53,8 @@ export function judgeDumps(
   })
   return {
     dumps: dumps.sort((a, b) => (b.manifest?.startedAt.getTime() ?? 0) - (a.manifest?.startedAt.getTime() ?? 0)),
-    unpromoted: [...objects.values()].filter(({ name }) => name.endsWith('.dump') && !manifests.has(manifestObjectName(name))),
+    unpromoted: [...objects.values()].filter(
+      ({ name }) => name.endsWith('.dump') && !manifests.has(manifestObjectName(name)),
+    ),
   }
 }

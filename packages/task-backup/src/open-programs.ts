@@ -5,7 +5,14 @@ import { delimiter, join } from 'node:path'
 import type { ConnectionTarget } from '@battlescope/database'
 import { createScrubber } from '@battlescope/scheduler-core'
 import { startChild, type Child, type ChildOptions } from './child.js'
-import { ProgramError, type Command, type Exited, type ProgramOptions, type ProgramReader, type ProgramRunner } from './programs.js'
+import {
+  ProgramError,
+  type Command,
+  type Exited,
+  type ProgramOptions,
+  type ProgramReader,
+  type ProgramRunner,
+} from './programs.js'
 
 export interface OpenProgramsOptions {
   /** The database that is dumped: session-capable, not a pooler in transaction mode. */
@@ -39,7 +46,9 @@ export function connectionEnvironment(target: ConnectionTarget): Record<string, 
     PGSSLMODE: tls.mode,
     PGCONNECT_TIMEOUT: String(Math.max(1, Math.ceil((connectTimeoutMs ?? 10_000) / 1000))),
     PGAPPNAME: 'battlescope-scheduler backup',
-    ...Object.fromEntries(Object.entries(optional).filter((entry): entry is [string, string] => entry[1] !== undefined)),
+    ...Object.fromEntries(
+      Object.entries(optional).filter((entry): entry is [string, string] => entry[1] !== undefined),
+    ),
   }
 }
 
@@ -68,12 +77,17 @@ export function openPrograms({ target, environment, signal }: OpenProgramsOption
   return {
     async has(program) {
       const folders = program.includes('/') ? [''] : (base['PATH'] ?? '').split(delimiter)
-      const found = await Promise.all(folders.map((folder) => isExecutable(folder === '' ? program : join(folder, program))))
+      const found = await Promise.all(
+        folders.map((folder) => isExecutable(folder === '' ? program : join(folder, program))),
+      )
       return found.includes(true)
     },
 
     async version(program, options = {}) {
-      const child = await start(program, ['--version'], { ...options, timeoutMs: versionTimeoutMs }, ['stdout', 'stderr'])
+      const child = await start(program, ['--version'], { ...options, timeoutMs: versionTimeoutMs }, [
+        'stdout',
+        'stderr',
+      ])
       child.process.stdin?.end()
       await mustSucceed(child, program, anyOf(signal, options.signal))
       return child.log().split('\n')[0] ?? ''
@@ -100,7 +114,10 @@ export function openPrograms({ target, environment, signal }: OpenProgramsOption
       try {
         await feed(child, body)
         await mustSucceed(child, 'pg_restore', anyOf(signal, options.signal))
-        return child.log().split('\n').filter((line) => /^\d+; /.test(line)).length
+        return child
+          .log()
+          .split('\n')
+          .filter((line) => /^\d+; /.test(line)).length
       } finally {
         child.stop()
         await child.ended
@@ -158,9 +175,17 @@ export async function mustSucceed(child: Child, program: string, signal: AbortSi
   const { exitCode, signal: endedBy, timedOut } = await child.ended
   signal?.throwIfAborted()
   if (exitCode === 0) return
-  const how = timedOut ? 'took too long' : exitCode === undefined ? `was ended by ${endedBy ?? 'a signal'}` : `ended with ${exitCode}`
+  const how = timedOut
+    ? 'took too long'
+    : exitCode === undefined
+      ? `was ended by ${endedBy ?? 'a signal'}`
+      : `ended with ${exitCode}`
   const said = child.log().trim()
-  throw new ProgramError('program-failed', `${program} ${how}${said === '' ? '' : `: ${shortened(said)}`}`, hintFor(said))
+  throw new ProgramError(
+    'program-failed',
+    `${program} ${how}${said === '' ? '' : `: ${shortened(said)}`}`,
+    hintFor(said),
+  )
 }
 
 function hintFor(said: string): string | undefined {

@@ -28,7 +28,9 @@ const month = (at: Date) => at.getUTCFullYear() * 12 + at.getUTCMonth()
  * @param location of the store: dumps that lie elsewhere are out of reach and stay
  */
 export function planPrune(backups: readonly BackupRecord[], location: string, rules: PruneRules): PrunePlan {
-  const begun = backups.filter(({ state, driver, location: at }) => state === 'pruning' && driver === 'pg-dump' && at === location)
+  const begun = backups.filter(
+    ({ state, driver, location: at }) => state === 'pruning' && driver === 'pg-dump' && at === location,
+  )
   if (!rules.prune) return { remove: begun, heldBack: undefined }
   const dumps = goodBackups(backups).filter(({ driver, location: at }) => driver === 'pg-dump' && at === location)
   const kept = new Set(dumps.slice(0, rules.keepLast))

@@ -18,7 +18,8 @@ export type BackupPlan =
   | { readonly kind: 'start'; readonly name: string; readonly attempt: number; readonly reason: string }
 
 export function planBackup(backups: readonly BackupRecord[], occasion: Occasion, config: BackupConfig): BackupPlan {
-  if (config.driver === 'none') return { kind: 'off', reason: 'no driver is configured: only WAL archiving is looked at' }
+  if (config.driver === 'none')
+    return { kind: 'off', reason: 'no driver is configured: only WAL archiving is looked at' }
   // One that is overdue is no longer waited for.
   const open = backups.find((backup) => isOpen(backup) && backup.state !== 'overdue')
   if (open !== undefined) return { kind: 'open', reason: `${open.name} is ${open.state}` }
@@ -31,7 +32,8 @@ export function planBackup(backups: readonly BackupRecord[], occasion: Occasion,
   }
   const attempt = Math.max(0, ...ofSlot.map((backup) => backup.attempt)) + 1
   if (attempt > config.attempts) return { kind: 'given-up', reason: `${config.attempts} attempts failed in this slot` }
-  const reason = newest === undefined ? 'there is no good backup' : `the newest good one is of ${takenAt(newest).toISOString()}`
+  const reason =
+    newest === undefined ? 'there is no good backup' : `the newest good one is of ${takenAt(newest).toISOString()}`
   const name = backupName({
     slotId: occasion.slotId,
     attempt,
@@ -75,7 +77,10 @@ const predictionMargin = 1.25
 /** Connecting, reading the catalog, the first and last requests to the store. */
 const fixedCostMs = 2000
 
-function learned(backups: readonly BackupRecord[], driver: BackupRecord['driver']): readonly (BackupRecord & {
+function learned(
+  backups: readonly BackupRecord[],
+  driver: BackupRecord['driver'],
+): readonly (BackupRecord & {
   readonly durationMs: number
 })[] {
   return goodBackups(backups)

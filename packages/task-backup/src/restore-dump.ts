@@ -35,11 +35,12 @@ export function restoreProblems(
   flags: RestoreFlags,
 ): readonly string[] {
   const { identity, relations } = target
-  const isSource =
-    identity.systemIdentifier === database.systemIdentifier && identity.database === database.database
+  const isSource = identity.systemIdentifier === database.systemIdentifier && identity.database === database.database
   return [
     ...(isSource && !flags.intoSource
-      ? [`the target is the database that the dump is of (${database.database}, system ${database.systemIdentifier}): confirm with --into-source`]
+      ? [
+          `the target is the database that the dump is of (${database.database}, system ${database.systemIdentifier}): confirm with --into-source`,
+        ]
       : []),
     ...(relations > 0 && !flags.intoNonEmpty
       ? [`the target has ${relations} relations already: make an empty database, or confirm with --into-non-empty`]
@@ -61,7 +62,10 @@ export async function restoreDump(
   // pg_restore commits at the end of what it was given: whether it was given the right bytes must be known before.
   await checkDump(store, programs, manifest.object, manifest, signal)
   const meter = new Meter()
-  await programs.restore(meter.pass(store.get(manifest.object, signal)), { ...signal, noOwner: options.noOwner ?? false })
+  await programs.restore(meter.pass(store.get(manifest.object, signal)), {
+    ...signal,
+    noOwner: options.noOwner ?? false,
+  })
   if (meter.measured().sha256 !== manifest.sha256)
     throw new DumpUnfit(`${manifest.object} changed while it was restored: restore it again, into an empty database`)
 }

@@ -5,12 +5,20 @@ import { takeByCommand } from './command.js'
 import { backupConfig } from './config.js'
 import type { BackupContext, Cursor } from './driver.js'
 import { missDump, pruneDumps, recoverDump, takeDump } from './dump.js'
-import { goodBackups, newestGood, planBackup, predictCommandMs, predictDumpMs, takenAt, type BackupPlan } from './plan.js'
+import {
+  goodBackups,
+  newestGood,
+  planBackup,
+  predictCommandMs,
+  predictDumpMs,
+  takenAt,
+  type BackupPlan,
+} from './plan.js'
 import { planPrune } from './plan-prune.js'
 import { isOpen, selectArchiver, selectBackups, selectDatabaseBytes } from './queries.js'
 import { tablesIn, type BackupRecord } from './tables.js'
 import { lookAfter, startBackup } from './trigger.js'
-import './programs.js'
+import type {} from './programs.js'
 
 /** Rows that are read: more than years of a daily backup. */
 const mostRows = 2000
@@ -132,9 +140,13 @@ async function mustHave(context: BackupContext, programs: readonly string[]): Pr
   const client = await context.client('program')
   for (const program of programs) {
     if (await client.has(program)) continue
-    throw new SchedulerError('configuration', `backup.driver is ${context.config.driver}, and there is no program ${program} here`, {
-      hint: 'the stock image has neither pg_dump nor backup tools: the driver kubernetes or http, or an image of your own with the program (docs/backups.md)',
-    })
+    throw new SchedulerError(
+      'configuration',
+      `backup.driver is ${context.config.driver}, and there is no program ${program} here`,
+      {
+        hint: 'the stock image has neither pg_dump nor backup tools: the driver kubernetes or http, or an image of your own with the program (docs/backups.md)',
+      },
+    )
   }
   if (context.config.driver === 'command') return []
   return Promise.all(programs.map((program) => client.version(program, { signal: context.signal })))
@@ -165,5 +177,8 @@ function publish({ config, metrics, clock }: BackupContext, backups: readonly Ba
       : newest.finishedAt.getTime() - newest.startedAt.getTime()
   metrics.gauge('last_duration_seconds', durationMs / 1000)
   const open = backups.find(isOpen)
-  metrics.gauge('in_progress_seconds', open === undefined ? 0 : (clock.now().getTime() - takenAt(open).getTime()) / 1000)
+  metrics.gauge(
+    'in_progress_seconds',
+    open === undefined ? 0 : (clock.now().getTime() - takenAt(open).getTime()) / 1000,
+  )
 }

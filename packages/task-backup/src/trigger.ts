@@ -49,9 +49,12 @@ async function recordSighting(context: BackupContext, backup: BackupRecord, sigh
 /** Looks how one goes that is open: whatever changed is in the table afterwards. @returns what kept it from looking */
 export async function lookAfter(context: BackupContext, backup: BackupRecord): Promise<readonly Finding[]> {
   const { config, clock } = context
-  const failed = (message: string) => record(context, backup.name, { state: 'failed', finishedAt: clock.now(), message })
+  const failed = (message: string) =>
+    record(context, backup.name, { state: 'failed', finishedAt: clock.now(), message })
   if (config.driver !== backup.driver) {
-    await failed(`backup.driver was ${backup.driver} when it was begun, and is ${config.driver} now: nobody looks at it any more`)
+    await failed(
+      `backup.driver was ${backup.driver} when it was begun, and is ${config.driver} now: nobody looks at it any more`,
+    )
     return []
   }
   switch (backup.driver) {
@@ -90,7 +93,12 @@ async function lookAtTriggered(
   } catch (error) {
     if (!(error instanceof NotSeen || error instanceof NotStarted)) throw error
     const details = { name: backup.name, code: codeOf(error) }
-    findings.push({ key: 'not-seen', severity: 'warning', summary: `how ${backup.name} goes is not known: ${messageOf(error)}`, details })
+    findings.push({
+      key: 'not-seen',
+      severity: 'warning',
+      summary: `how ${backup.name} goes is not known: ${messageOf(error)}`,
+      details,
+    })
   }
   if (seen !== undefined && seen.state !== 'running') {
     await recordSighting(context, backup, seen)

@@ -2,16 +2,17 @@
  * A small API server: HTTPS with an authority of its own, and as strict as the real one where it matters here: the token, RBAC by verb and kind
  * in one namespace, names (DNS-1123, taken ones), and the schema of what is made.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { spawnSync } from 'node:child_process'
 import { Ajv, type ValidateFunction } from 'ajv'
+import { parseAllDocuments } from 'yaml'
 
-export const noOpenSsl = spawnSync('openssl', ['version']).status === 0 ? '' : ' (skipped: openssl is not installed; apt-get install openssl)'
+export const noOpenSsl =
+  spawnSync('openssl', ['version']).status === 0 ? '' : ' (skipped: openssl is not installed; apt-get install openssl)'
 
 /** The fields of the spec in CloudNativePG's CustomResourceDefinition `backups.postgresql.cnpg.io`, v1, closed: it would drop what it does not know. */
 const backupSchema = {
@@ -27,7 +28,12 @@ const backupSchema = {
       additionalProperties: false,
       required: ['cluster'],
       properties: {
-        cluster: { type: 'object', additionalProperties: false, required: ['name'], properties: { name: { type: 'string' } } },
+        cluster: {
+          type: 'object',
+          additionalProperties: false,
+          required: ['name'],
+          properties: { name: { type: 'string' } },
+        },
         method: { enum: ['barmanObjectStore', 'volumeSnapshot', 'plugin'] },
         target: { enum: ['primary', 'prefer-standby'] },
         online: { type: 'boolean' },
@@ -57,8 +63,29 @@ const validators: Readonly<Record<string, ValidateFunction>> = {
 type Stored = Record<string, unknown> & { metadata: { name: string } }
 
 export interface Rule {
-  readonly verb: 'create' | 'get'
+  readonly verb: string
   readonly resource: string
+  /** Only these; all of them where there are none. */
+  readonly names?: readonly string[]
+}
+
+/** What a component of infra grants: the manifests are held against what the driver does, and the other way round. */
+export function rulesOf(component: string): readonly Rule[] {
+  const file = join(import.meta.dirname, `../../../infra/k8s/components/${component}/role.yaml`)
+  const [role] = parseAllDocuments(readFileSync(file, 'utf8')).map(
+    (document) => document.toJS() as { rules: RoleRule[] },
+  )
+  return (role?.rules ?? []).flatMap(({ resources, verbs, resourceNames }) =>
+    resources.flatMap((resource) =>
+      verbs.map((verb) => ({ verb, resource, ...(resourceNames === undefined ? {} : { names: resourceNames }) })),
+    ),
+  )
+}
+
+interface RoleRule {
+  readonly resources: readonly string[]
+  readonly verbs: readonly string[]
+  readonly resourceNames?: readonly string[]
 }
 
 export class ApiServer {
@@ -83,7 +110,12 @@ export class ApiServer {
         let body = ''
         request.on('data', (chunk: Buffer) => (body += chunk.toString()))
         request.on('end', () => {
-          const { status, value } = this.#answer(request.method ?? '', request.url ?? '', request.headers.authorization, body)
+          const { status, value } = this.#answer(
+            request.method ?? '',
+            request.url ?? '',
+            request.headers.authorization,
+            body,
+          )
           if (request.method === 'POST' && this.dropsNextAnswer) {
             this.dropsNextAnswer = false
             request.socket.destroy()
@@ -99,8 +131,25 @@ export class ApiServer {
     const folder = mkdtempSync(join(tmpdir(), 'api-server-'))
     execFileSync(
       'openssl',
-      ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=api',
-        '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', join(folder, 'key.pem'), '-out', join(folder, 'cert.pem')],
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:prime256v1',
+        '-nodes',
+        '-days',
+        '2',
+        '-subj',
+        '/CN=api',
+        '-addext',
+        'subjectAltName=IP:127.0.0.1',
+        '-keyout',
+        join(folder, 'key.pem'),
+        '-out',
+        join(folder, 'cert.pem'),
+      ],
       { stdio: 'ignore' },
     )
     const server = new ApiServer(folder)
@@ -146,9 +195,17 @@ export class ApiServer {
       /^\/apis\/(postgresql\.cnpg\.io\/v1|batch\/v1)\/namespaces\/([^/]+)\/([^/?]+)(?:\/([^/?]+))?$/.exec(path) ?? []
     const verb = method === 'POST' ? 'create' : method === 'GET' ? 'get' : method
     this.seen.push(`${verb} ${resource ?? path}`)
-    const isKnown = resource !== undefined && this.kinds.includes(resource) && group === (resource === 'backups' ? 'postgresql.cnpg.io/v1' : 'batch/v1')
+    const isKnown =
+      resource !== undefined &&
+      this.kinds.includes(resource) &&
+      group === (resource === 'backups' ? 'postgresql.cnpg.io/v1' : 'batch/v1')
     if (!isKnown) return failed(404, 'NotFound', 'the server could not find the requested resource')
-    const allowed = namespace === this.namespace && this.rules.some((rule) => rule.verb === verb && rule.resource === resource)
+    const allowed =
+      namespace === this.namespace &&
+      this.rules.some(
+        ({ names, ...rule }) =>
+          rule.verb === verb && rule.resource === resource && (names?.includes(name ?? '') ?? true),
+      )
     if (!allowed) return failed(403, 'Forbidden', `${resource} is forbidden: cannot ${verb} resource "${resource}"`)
     if (verb === 'get') {
       const found = this.objects.get(`${resource}/${name ?? ''}`)
@@ -159,7 +216,8 @@ export class ApiServer {
     const object = JSON.parse(body) as Stored
     const validate = validators[resource]
     if (validate?.(object) !== true) return failed(422, 'Invalid', ajv.errorsText(validate?.errors))
-    if (!/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(object.metadata.name)) return failed(422, 'Invalid', 'metadata.name: not DNS-1123')
+    if (!/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(object.metadata.name))
+      return failed(422, 'Invalid', 'metadata.name: not DNS-1123')
     const key = `${resource}/${object.metadata.name}`
     if (this.objects.has(key)) return failed(409, 'AlreadyExists', `${key} already exists`, object.metadata.name)
     this.objects.set(key, object)

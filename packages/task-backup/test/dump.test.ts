@@ -62,7 +62,10 @@ describe.skipIf(noClientTools !== '')(`the driver pg-dump${noClientTools}`, () =
       // The last of the restore: a constraint that the rows of this table break.
       await target.query('CREATE TABLE public.child (id int)')
       const refused = restoreDump(await world.store(), programsOf(target.url), await only())
-      await expect(refused).rejects.toMatchObject({ code: 'program-failed', message: expect.stringContaining('already exists') as string })
+      await expect(refused).rejects.toMatchObject({
+        code: 'program-failed',
+        message: expect.stringContaining('already exists') as string,
+      })
       expect(await target.query(`SELECT relname FROM pg_class WHERE relname = 'kept'`)).toEqual([])
     } finally {
       await target.drop()
@@ -102,7 +105,9 @@ describe.skipIf(noClientTools !== '')(`the driver pg-dump${noClientTools}`, () =
   it('that is smaller than allowed is no backup, and leaves nothing', async () => {
     const run = await world.run({ config: { minSize: '1GiB', attempts: 1 } })
     expect(run.findings).toMatchObject([{ key: 'never-succeeded' }, { key: 'failed' }])
-    expect(await world.rows()).toMatchObject([{ state: 'failed', message: expect.stringContaining('minSize') as string }])
+    expect(await world.rows()).toMatchObject([
+      { state: 'failed', message: expect.stringContaining('minSize') as string },
+    ])
     expect(await world.names()).toEqual([])
   })
 
@@ -113,7 +118,10 @@ describe.skipIf(noClientTools !== '')(`the driver pg-dump${noClientTools}`, () =
     })
     expect(run).toMatchObject({ outcome: 'partial', remaining: 1 })
     const [row] = await world.rows()
-    expect(row).toMatchObject({ state: 'failed', message: expect.stringMatching(/pg_dump ended with 1.*permission denied/) as string })
+    expect(row).toMatchObject({
+      state: 'failed',
+      message: expect.stringMatching(/pg_dump ended with 1.*permission denied/) as string,
+    })
     expect(JSON.stringify(row)).not.toContain(role.password)
     expect(await world.names()).toEqual([])
   })
@@ -122,7 +130,11 @@ describe.skipIf(noClientTools !== '')(`the driver pg-dump${noClientTools}`, () =
     const empty = mkdtempSync(join(tmpdir(), 'no-programs-'))
     try {
       const run = await world.run({ environment: { PATH: empty } })
-      expect(run).toMatchObject({ outcome: 'failed', errorCode: 'configuration', reason: expect.stringContaining('pg_dump') as string })
+      expect(run).toMatchObject({
+        outcome: 'failed',
+        errorCode: 'configuration',
+        reason: expect.stringContaining('pg_dump') as string,
+      })
       expect(await world.rows()).toEqual([])
     } finally {
       rmSync(empty, { recursive: true })
@@ -148,7 +160,11 @@ describe.skipIf(noClientTools !== '')(`the driver pg-dump${noClientTools}`, () =
         `#!/bin/sh\ntr '\\0' ' ' < /proc/$$/cmdline >> ${log}; env | cut -d= -f1 >> ${log}\nPATH=$(echo $PATH | cut -d: -f2-) exec pg_dump "$@"\n`,
         { mode: 0o755 },
       )
-      const environment = { PATH: `${folder}:${process.env['PATH'] ?? ''}`, DATABASE_URL: role.url, AWS_SECRET_ACCESS_KEY: 'secret' }
+      const environment = {
+        PATH: `${folder}:${process.env['PATH'] ?? ''}`,
+        DATABASE_URL: role.url,
+        AWS_SECRET_ACCESS_KEY: 'secret',
+      }
 
       const run = await world.run({ clients: clientsFor({ databaseUrl: role.url, storeUrl: world.url, environment }) })
       expect(run.outcome).toBe('succeeded')
@@ -213,7 +229,9 @@ describe.skipIf(noClientTools !== '')(`the driver pg-dump${noClientTools}`, () =
       const file = join(world.folder, manifestObjectName(row?.object_name ?? ''))
       writeFileSync(file, readFileSync(file, 'utf8').replace(/"systemIdentifier": "\d+"/, '"systemIdentifier": "1"'))
       const run = await world.run({ config: keep })
-      expect(run.findings).toMatchObject([{ key: 'not-pruned', summary: expect.stringContaining('another database') as string }])
+      expect(run.findings).toMatchObject([
+        { key: 'not-pruned', summary: expect.stringContaining('another database') as string },
+      ])
       expect((await world.rows()).map(({ state }) => state)).toEqual(['succeeded', 'succeeded'])
     })
   })
@@ -223,7 +241,8 @@ describe('restoreProblems', () => {
   const database = { systemIdentifier: '1', host: '', database: 'battlescope' }
   const target = { identity: { ...database, database: 'empty' }, relations: 0 }
   const never = { intoNonEmpty: false, intoSource: false }
-  const problems = (change: object, flags = {}) => restoreProblems({ database }, { ...target, ...change }, { ...never, ...flags })
+  const problems = (change: object, flags = {}) =>
+    restoreProblems({ database }, { ...target, ...change }, { ...never, ...flags })
 
   it('lets an empty database pass', () => {
     expect(problems({})).toEqual([])

@@ -6,7 +6,13 @@ import { createWorld, type World } from './world.js'
 describe('the driver http', () => {
   let world: World
   let server: Server
-  let seen: { readonly method: string; readonly path: string; readonly key: unknown; readonly authorization: unknown; readonly body: string }[]
+  let seen: {
+    readonly method: string
+    readonly path: string
+    readonly key: unknown
+    readonly authorization: unknown
+    readonly body: string
+  }[]
   let answers: { POST: [number, string]; GET: [number, string] }
   beforeEach(async () => {
     seen = []
@@ -42,13 +48,27 @@ describe('the driver http', () => {
   it('asks once, with the name as key, and looks until it ended', async () => {
     expect(await world.run()).toMatchObject({ outcome: 'partial', findings: [] })
     const [row] = await world.rows()
-    expect(seen).toMatchObject([{ method: 'POST', path: '/backups?key=k', key: row?.name, authorization: 'Bearer a-token' }])
+    expect(seen).toMatchObject([
+      { method: 'POST', path: '/backups?key=k', key: row?.name, authorization: 'Bearer a-token' },
+    ])
     expect(JSON.parse(seen[0]?.body ?? '')).toMatchObject({ version: 1, name: row?.name, attempt: 1 })
     await world.run()
-    answers.GET = [200, JSON.stringify({ state: 'succeeded', sizeBytes: 42, finishedAt: '2026-11-23T04:00:00Z', location: 's3://b/1', more: 1 })]
+    answers.GET = [
+      200,
+      JSON.stringify({
+        state: 'succeeded',
+        sizeBytes: 42,
+        finishedAt: '2026-11-23T04:00:00Z',
+        location: 's3://b/1',
+        more: 1,
+      }),
+    ]
     await world.run({ config: { minAge: '6h' } })
     expect(await world.rows()).toMatchObject([{ state: 'succeeded', size_bytes: '42', location: 's3://b/1' }])
-    expect(seen.map(({ method, path }) => `${method} ${path}`).slice(1)).toEqual([`GET /backups/${row?.name ?? ''}`, `GET /backups/${row?.name ?? ''}`])
+    expect(seen.map(({ method, path }) => `${method} ${path}`).slice(1)).toEqual([
+      `GET /backups/${row?.name ?? ''}`,
+      `GET /backups/${row?.name ?? ''}`,
+    ])
   })
 
   it('takes an answer to POST that says how it ended', async () => {

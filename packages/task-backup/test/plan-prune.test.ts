@@ -48,7 +48,9 @@ describe('planPrune', () => {
   })
 
   it('removes nothing for a newer one that failed: it is no backup', () => {
-    expect(removed([row({ state: 'failed', startedAt: before(0) }), row({ startedAt: before(300 * dayMs) })])).toEqual([])
+    expect(removed([row({ state: 'failed', startedAt: before(0) }), row({ startedAt: before(300 * dayMs) })])).toEqual(
+      [],
+    )
   })
 
   it('removes nothing while the newest is suspiciously small', () => {
@@ -73,7 +75,11 @@ describe('planPrune', () => {
   it('never removes the newest good one, nor leaves fewer than keepLast, whatever there is', () => {
     const states = ['succeeded', 'failed', 'running', 'pruning', 'vanished'] as const
     const backups = fc.array(
-      fc.record({ state: fc.constantFrom(...states), hours: fc.integer({ min: 0, max: 20_000 }), sizeBytes: fc.integer({ min: 1, max: 9 }) }),
+      fc.record({
+        state: fc.constantFrom(...states),
+        hours: fc.integer({ min: 0, max: 20_000 }),
+        sizeBytes: fc.integer({ min: 1, max: 9 }),
+      }),
       { maxLength: 60 },
     )
     const rules = fc.record({

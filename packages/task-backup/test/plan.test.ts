@@ -39,12 +39,15 @@ describe('planBackup', () => {
     expect(plan([row({ startedAt: before(5 * hourMs), state: 'failed' })]).kind).toBe('start')
   })
 
-  it.each<BackupState>(['failed', 'vanished'])('tries one that is %s again under another name, as often as allowed', (state) => {
-    const first = row({ state, slotId })
-    expect(plan([first])).toMatchObject({ kind: 'start', attempt: 2, name: 'backup-2026-11-23t03-00-00z-2' })
-    expect(plan([first, row({ state, slotId, attempt: 2 })]).kind).toBe('given-up')
-    expect(plan([first], { attempts: 1 }).kind).toBe('given-up')
-  })
+  it.each<BackupState>(['failed', 'vanished'])(
+    'tries one that is %s again under another name, as often as allowed',
+    (state) => {
+      const first = row({ state, slotId })
+      expect(plan([first])).toMatchObject({ kind: 'start', attempt: 2, name: 'backup-2026-11-23t03-00-00z-2' })
+      expect(plan([first, row({ state, slotId, attempt: 2 })]).kind).toBe('given-up')
+      expect(plan([first], { attempts: 1 }).kind).toBe('given-up')
+    },
+  )
 
   it('gives Kubernetes names their prefix', () => {
     const change = { driver: 'kubernetes', cluster: 'db', namePrefix: 'eu' }
@@ -65,9 +68,7 @@ describe('backupName', () => {
 
   it('tells slots and attempts apart, also where names are cut', () => {
     const long = 'x'.repeat(80)
-    const names = [1, 2].flatMap((attempt) =>
-      ['a', 'b'].map((end) => backupName({ slotId: `${long}${end}`, attempt })),
-    )
+    const names = [1, 2].flatMap((attempt) => ['a', 'b'].map((end) => backupName({ slotId: `${long}${end}`, attempt })))
     expect(new Set(names).size).toBe(4)
   })
 })

@@ -8,7 +8,12 @@ import { pathToFileURL } from 'node:url'
 import { coldStorageConfig, openStore, readOnly, type Store } from '@battlescope/cold-storage'
 import { parseConnectionString } from '@battlescope/database'
 import type { ClientFactories, HttpRequest, HttpResponse, TaskRunResult } from '@battlescope/scheduler-core'
-import { createTestDatabase, runOneTask, type RunOneTaskOptions, type TestDatabase } from '@battlescope/scheduler-testing'
+import {
+  createTestDatabase,
+  runOneTask,
+  type RunOneTaskOptions,
+  type TestDatabase,
+} from '@battlescope/scheduler-testing'
 import { backupConfig } from '../src/config.js'
 import { backup, openPrograms, readingPrograms, type ProgramRunner } from '../src/index.js'
 import type { BackupState } from '../src/tables.js'
@@ -73,7 +78,12 @@ export async function createWorld(defaults: Readonly<Record<string, unknown>> = 
         databaseUrl: database.url,
         force: true,
         config: backupConfig.parse({ minAge: '0s', ...defaults, ...config }),
-        clients: clientsFor({ databaseUrl: database.url, storeUrl: url, ...(wrap === undefined ? {} : { wrap }), ...(environment === undefined ? {} : { environment }) }),
+        clients: clientsFor({
+          databaseUrl: database.url,
+          storeUrl: url,
+          ...(wrap === undefined ? {} : { wrap }),
+          ...(environment === undefined ? {} : { environment }),
+        }),
         ...change,
       })
       if (task.run === undefined) throw new Error(task.reason)
@@ -100,7 +110,12 @@ export interface ClientsFor {
   readonly environment?: Readonly<Record<string, string | undefined>>
 }
 
-export function clientsFor({ databaseUrl, storeUrl, wrap = (store) => store, environment = process.env }: ClientsFor): ClientFactories {
+export function clientsFor({
+  databaseUrl,
+  storeUrl,
+  wrap = (store) => store,
+  environment = process.env,
+}: ClientsFor): ClientFactories {
   return {
     ...httpClients,
     store: async () => {

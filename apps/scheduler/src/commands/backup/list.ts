@@ -45,7 +45,9 @@ export async function list(host: Host, options: BackupListOptions): Promise<numb
       )
     }
     for (const { name, sizeBytes } of unpromoted)
-      output.note(`${name} (${sizeOf(sizeBytes)}) has no manifest: it is being written, or was left over; it is no backup`)
+      output.note(
+        `${name} (${sizeOf(sizeBytes)}) has no manifest: it is being written, or was left over; it is no backup`,
+      )
     return Promise.resolve(exitCodes.ok.code)
   })
 }
@@ -69,7 +71,9 @@ function printHistory(output: Output, backups: readonly BackupRecord[]): void {
     backups.map(({ name, driver, state, announcedAt, startedAt, finishedAt, sizeBytes, message }) => [
       name,
       driver,
-      state === 'succeeded' ? state : output.paint(state, state === 'failed' || state === 'vanished' ? 'red' : 'yellow'),
+      state === 'succeeded'
+        ? state
+        : output.paint(state, state === 'failed' || state === 'vanished' ? 'red' : 'yellow'),
       announcedAt.toISOString(),
       startedAt === undefined || finishedAt === undefined
         ? '–'

@@ -2,7 +2,13 @@
 import type { StoreReader } from '@battlescope/cold-storage'
 import { parseConnectionString, type ConnectionTarget } from '@battlescope/database'
 import { codeOf, SchedulerError } from '@battlescope/scheduler-core'
-import { listDumps, openPrograms, type DumpListing, type ListedDump, type ProgramRunner } from '@battlescope/task-backup'
+import {
+  listDumps,
+  openPrograms,
+  type DumpListing,
+  type ListedDump,
+  type ProgramRunner,
+} from '@battlescope/task-backup'
 import type { Flags } from '../../configuration/load.js'
 import type { Host } from '../../host.js'
 import { withArchive } from '../archive/open-archive.js'
@@ -67,7 +73,9 @@ export function chosenDump({ dumps }: DumpListing, name: string | undefined): Li
       hint: 'two databases back up into this prefix; give the end of the object',
     })
   }
-  throw new SchedulerError('usage', name === undefined ? 'there is no good backup' : `there is no backup '${name}'`, { hint })
+  throw new SchedulerError('usage', name === undefined ? 'there is no good backup' : `there is no backup '${name}'`, {
+    hint,
+  })
 }
 
 function explainProgram(error: unknown): unknown {

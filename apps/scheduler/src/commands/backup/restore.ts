@@ -2,7 +2,13 @@
 import { readFile } from 'node:fs/promises'
 import { ConnectionStringError, openConnections, parseConnectionString } from '@battlescope/database'
 import { codeOf, exitCodes, SchedulerError } from '@battlescope/scheduler-core'
-import { restoreDump, restoreProblems, selectTarget, type RestoreFlags, type TargetFacts } from '@battlescope/task-backup'
+import {
+  restoreDump,
+  restoreProblems,
+  selectTarget,
+  type RestoreFlags,
+  type TargetFacts,
+} from '@battlescope/task-backup'
 import { applicationName, explain } from '../../connect.js'
 import type { Host } from '../../host.js'
 import { Output } from '../../output.js'
@@ -25,7 +31,9 @@ export async function restore(host: Host, options: BackupRestoreOptions): Promis
   return withDumps(host, options, async ({ store, listing }) => {
     const { manifest, problem } = chosenDump(listing, options.name)
     if (manifest === undefined || problem !== undefined)
-      throw new SchedulerError('usage', `that is no good backup: ${problem ?? ''}`, { hint: '`backup list` shows which are' })
+      throw new SchedulerError('usage', `that is no good backup: ${problem ?? ''}`, {
+        hint: '`backup list` shows which are',
+      })
     const programs = programsFor(host, target)
     await mustHavePgRestore(programs)
     const facts = await readTarget(url, host.stop)
@@ -38,7 +46,11 @@ export async function restore(host: Host, options: BackupRestoreOptions): Promis
     else {
       const what = `${manifest.name}, of ${manifest.startedAt.toISOString()},`
       const where = `${target.database} on ${target.host}:${target.port}`
-      output.line(options.dryRun ? `${what} would be restored into ${where}` : `${what} is restored into ${where}; run ANALYZE there`)
+      output.line(
+        options.dryRun
+          ? `${what} would be restored into ${where}`
+          : `${what} is restored into ${where}; run ANALYZE there`,
+      )
     }
     return exitCodes.ok.code
   })
@@ -58,7 +70,11 @@ function parseTarget(url: string) {
     return parseConnectionString(url)
   } catch (error) {
     if (!(error instanceof ConnectionStringError)) throw error
-    throw new SchedulerError('usage', `the target: ${error.message}`, error.hint === undefined ? {} : { hint: error.hint })
+    throw new SchedulerError(
+      'usage',
+      `the target: ${error.message}`,
+      error.hint === undefined ? {} : { hint: error.hint },
+    )
   }
 }
 

@@ -41,11 +41,16 @@ export async function verify(host: Host, options: BackupVerifyOptions): Promise<
     }
     const wrong = verified.filter(({ problem }) => problem !== undefined)
     const output = new Output(host)
-    if (options.json === true) output.json({ location: store.location, deep: options.deep, verified, found: wrong.length })
+    if (options.json === true)
+      output.json({ location: store.location, deep: options.deep, verified, found: wrong.length })
     else {
       for (const { object, sizeBytes, problem } of verified)
-        output.line(`${problem === undefined ? 'good' : output.paint('wrong', 'red')}  ${object}  ${problem ?? sizeOf(sizeBytes ?? 0)}`)
-      output.line(`${verified.length} dumps ${options.deep ? 'read and unpacked' : 'read'}: ${wrong.length === 0 ? 'all as they should be' : `${wrong.length} wrong`}`)
+        output.line(
+          `${problem === undefined ? 'good' : output.paint('wrong', 'red')}  ${object}  ${problem ?? sizeOf(sizeBytes ?? 0)}`,
+        )
+      output.line(
+        `${verified.length} dumps ${options.deep ? 'read and unpacked' : 'read'}: ${wrong.length === 0 ? 'all as they should be' : `${wrong.length} wrong`}`,
+      )
     }
     return wrong.length === 0 ? exitCodes.ok.code : exitCodes.findings.code
   })
@@ -53,6 +58,7 @@ export async function verify(host: Host, options: BackupVerifyOptions): Promise<
 
 /** What is wrong with a dump. Whatever else keeps from reading it is none of that. */
 function problemOf(error: unknown): string {
-  if (['dump-unfit', 'program-failed', 'store-not-found', 'store-checksum'].includes(codeOf(error) ?? '')) return messageOf(error)
+  if (['dump-unfit', 'program-failed', 'store-not-found', 'store-checksum'].includes(codeOf(error) ?? ''))
+    return messageOf(error)
   throw error
 }
