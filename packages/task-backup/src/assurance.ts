@@ -2,8 +2,8 @@
 import type { Finding } from '@battlescope/scheduler-core'
 import type { BackupConfig } from './config.js'
 import { newestGood, takenAt, tooSmall } from './plan.js'
-import { isOpen, type ArchiverFacts } from './queries.js'
-import type { BackupRecord } from './tables.js'
+import type { ArchiverFacts } from './queries.js'
+import { isOpen, type BackupRecord } from './tables.js'
 
 export interface Assurance {
   readonly backups: readonly BackupRecord[]

@@ -8,7 +8,7 @@ import { z } from 'zod'
 import { dumpPrefix, manifestObjectName } from './names.js'
 
 /** Raised when a reader of the older form could misunderstand the newer one. */
-export const manifestVersion = 1
+const manifestVersion = 1
 
 const instant = z.iso.datetime().transform((text) => new Date(text))
 
@@ -32,17 +32,17 @@ const manifestSchema = z.object({
 export type DumpManifest = z.output<typeof manifestSchema>
 
 /** A manifest that is not one, or of a version that this program does not know. */
-export class ManifestError extends Error {
+class ManifestError extends Error {
   override readonly name = 'ManifestError'
   readonly code = 'manifest-invalid'
 }
 
-export function serializeManifest(manifest: DumpManifest): Buffer {
+function serializeManifest(manifest: DumpManifest): Buffer {
   return Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`)
 }
 
 /** @throws ManifestError */
-export function parseManifest(bytes: Uint8Array, name: string): DumpManifest {
+function parseManifest(bytes: Uint8Array, name: string): DumpManifest {
   let raw: unknown
   try {
     raw = JSON.parse(Buffer.from(bytes).toString('utf8'))

@@ -30,7 +30,7 @@ const shownCharacters = 400
 const versionTimeoutMs = 10_000
 
 /** libpq's variables: on a command line every user of the machine could read the password. */
-export function connectionEnvironment(target: ConnectionTarget): Record<string, string> {
+function connectionEnvironment(target: ConnectionTarget): Record<string, string> {
   const { host, port, user, password, database, tls, connectTimeoutMs } = target
   const optional: Readonly<Record<string, string | undefined>> = {
     PGPASSWORD: password,
@@ -158,7 +158,7 @@ export function openPrograms({ target, environment, signal }: OpenProgramsOption
 }
 
 /** Writes all of it into the child, at the child's pace. One that wants no more (a list is at the beginning) is left alone; the body is read to its end all the same. */
-export async function feed({ process: child }: Child, body: AsyncIterable<Uint8Array>): Promise<void> {
+async function feed({ process: child }: Child, body: AsyncIterable<Uint8Array>): Promise<void> {
   const { stdin } = child
   if (stdin === null) return
   const closed = new Promise<void>((resolve) => stdin.once('close', resolve))
@@ -171,7 +171,7 @@ export async function feed({ process: child }: Child, body: AsyncIterable<Uint8A
 }
 
 /** @throws ProgramError when it did not; the signal's reason */
-export async function mustSucceed(child: Child, program: string, signal: AbortSignal | undefined): Promise<void> {
+async function mustSucceed(child: Child, program: string, signal: AbortSignal | undefined): Promise<void> {
   const { exitCode, signal: endedBy, timedOut } = await child.ended
   signal?.throwIfAborted()
   if (exitCode === 0) return

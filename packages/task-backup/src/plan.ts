@@ -1,8 +1,7 @@
 /** Pure: whether to take a backup now, under which name, and how long it will take. */
 import type { BackupConfig } from './config.js'
 import { backupName } from './names.js'
-import { isOpen } from './queries.js'
-import type { BackupRecord } from './tables.js'
+import { isOpen, type BackupRecord } from './tables.js'
 
 export interface Occasion {
   readonly slotId: string

@@ -1,6 +1,6 @@
 /** Every SQL statement of this task: reads first, then writes. */
 import { sql, type Kysely } from 'kysely'
-import { openStates, type BackupRecord, type BackupTables } from './tables.js'
+import type { BackupRecord, BackupTables } from './tables.js'
 
 /** What `pg_stat_archiver` says, and whether WAL is to be archived at all. */
 export interface ArchiverFacts {
@@ -147,8 +147,4 @@ export async function deleteForgotten(db: Kysely<BackupTables>, before: Date): P
     )
     .executeTakeFirst()
   return Number(numDeletedRows)
-}
-
-export function isOpen({ state }: Pick<BackupRecord, 'state'>): boolean {
-  return (openStates as readonly string[]).includes(state)
 }

@@ -49,6 +49,11 @@ export interface BackupRecord {
   readonly message: string | undefined
 }
 
+/** Whether it may still become a backup. */
+export function isOpen({ state }: Pick<BackupRecord, 'state'>): boolean {
+  return (openStates as readonly string[]).includes(state)
+}
+
 /** A handle whose names are those of the scheduler's schema. */
 export function tablesIn(db: Kysely<unknown>, schema: string): Kysely<BackupTables> {
   return db.withSchema(schema) as unknown as Kysely<BackupTables>

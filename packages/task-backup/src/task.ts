@@ -4,7 +4,7 @@ import { judgeBackups } from './assurance.js'
 import { takeByCommand } from './command.js'
 import { backupConfig } from './config.js'
 import type { BackupContext, Cursor } from './driver.js'
-import { missDump, pruneDumps, recoverDump, takeDump } from './dump.js'
+import { missDump, pruneDumps, takeDump } from './dump.js'
 import {
   goodBackups,
   newestGood,
@@ -15,8 +15,8 @@ import {
   type BackupPlan,
 } from './plan.js'
 import { planPrune } from './plan-prune.js'
-import { isOpen, selectArchiver, selectBackups, selectDatabaseBytes } from './queries.js'
-import { tablesIn, type BackupRecord } from './tables.js'
+import { selectArchiver, selectBackups, selectDatabaseBytes } from './queries.js'
+import { isOpen, tablesIn, type BackupRecord } from './tables.js'
 import { lookAfter, startBackup } from './trigger.js'
 import type {} from './programs.js'
 

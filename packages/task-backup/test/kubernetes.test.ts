@@ -201,7 +201,7 @@ describe.skipIf(noOpenSsl !== '')(`the driver kubernetes${noOpenSsl}`, () => {
     })
 
     it('makes one as the CronJob would, and reads its conditions', async () => {
-      api.objects.set('cronjobs/scheduler-dump', cronJob as never)
+      api.objects.set('cronjobs/scheduler-dump', cronJob)
       const change = { kubernetesObject: 'cronjob', cronJob: 'scheduler-dump' }
       expect(await world.run({ config: change })).toMatchObject({ outcome: 'partial' })
       const [key, job] = [...api.objects].find(([name]) => name.startsWith('jobs/')) ?? []
