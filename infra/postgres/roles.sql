@@ -126,3 +126,6 @@ $roles$;
 
 -- Since when a transaction of another role has been holding back VACUUM, and what autovacuum works on to prevent wraparound, is for pg_read_all_stats to see.
 -- GRANT pg_read_all_stats TO battlescope_scheduler_vacuum;
+
+-- With backup.driver pg-dump: to read every table of the database, of every schema. The other drivers need nothing.
+-- GRANT pg_read_all_data TO battlescope_scheduler;

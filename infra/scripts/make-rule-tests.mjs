@@ -40,6 +40,8 @@ const healthy = {
   lagP95: () => 40,
   throttled: () => 0,
   backlogRows: () => ({ killmails: 0 }),
+  /** Seconds since the newest good backup was begun. */
+  backupAge: () => hour,
 }
 
 /** @returns text of the series → [minute, value][] */
@@ -106,6 +108,7 @@ function simulate(minutes, seconds, behaviour) {
     for (const reason of ['replica-lag', 'replica-lag-unknown', 'wraparound', 'lock-waiters']) {
       tell('scheduler_retention_throttled', { reason }, reason === 'replica-lag' ? is.throttled(at) : 0)
     }
+    tell('scheduler_backup_last_success_timestamp_seconds', {}, at - is.backupAge(at))
     for (const [policy, rows] of Object.entries(is.backlogRows(at))) {
       tell('scheduler_retention_backlog_rows', { policy }, rows)
     }
@@ -312,6 +315,10 @@ function casesAt(minutes) {
     ),
     make('retention stood aside and leaves nothing', 5 * hour, { throttled: from(begin, 1, 0) }, [
       [begin + 2.5 * hour, 'SchedulerRetentionThrottled'],
+    ]),
+    make('there is no new good backup', 4 * hour, { backupAge: from(begin, 27 * hour, 25 * hour) }, [
+      [begin - 60, 'SchedulerBackupTooOld'],
+      [begin + hour, 'SchedulerBackupTooOld', { value: '1d 2h 59m 58s' }],
     ]),
     ...['cache', 'statistics'].map((task) => {
       const alert = `Scheduler${task[0].toUpperCase()}${task.slice(1)}Failing`

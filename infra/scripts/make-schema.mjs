@@ -15,8 +15,11 @@ import { pathToFileURL } from 'node:url'
 const kinds = {
   V1ConfigMap: ['v1', 'ConfigMap'],
   V1CronJob: ['batch/v1', 'CronJob'],
+  V1Job: ['batch/v1', 'Job'],
   V1NetworkPolicy: ['networking.k8s.io/v1', 'NetworkPolicy'],
   V1PriorityClass: ['scheduling.k8s.io/v1', 'PriorityClass'],
+  V1Role: ['rbac.authorization.k8s.io/v1', 'Role'],
+  V1RoleBinding: ['rbac.authorization.k8s.io/v1', 'RoleBinding'],
   V1ServiceAccount: ['v1', 'ServiceAccount'],
 }
 

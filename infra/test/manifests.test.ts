@@ -216,7 +216,8 @@ describe(`manifests as they are rendered${noRenderer}`, () => {
       for (const job of jobs) {
         const pod = podOf(job['spec'] as CronJobSpec)
         expect(pod).toMatchObject({
-          automountServiceAccountToken: false,
+          // The token is for asking for backups: with these components alone, and in the run of every five minutes.
+          automountServiceAccountToken: / with backup-/.test(name) && job.metadata.name === 'scheduler',
           enableServiceLinks: false,
           serviceAccountName: 'scheduler',
           securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } },
@@ -339,7 +340,7 @@ describe(`manifests as they are rendered${noRenderer}`, () => {
     )
     expect(builtIn.length).toBeGreaterThanOrEqual(5)
     expect(tasks('k8s-overlays/full')).toEqual(builtIn.sort())
-    expect(tasks('k8s')).toEqual(builtIn.filter((name) => name !== 'retention' && name !== 'vacuum'))
+    expect(tasks('k8s')).toEqual(builtIn.filter((name) => !['retention', 'vacuum', 'backup'].includes(name)))
   })
 
   runs('gives the long run a task that is on, and limits that fit each other', () => {

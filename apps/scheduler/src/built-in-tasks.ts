@@ -6,6 +6,7 @@ import type { AnyTask } from '@battlescope/scheduler-core'
  */
 const builtInTasks: Readonly<Record<string, () => Promise<{ readonly default: AnyTask }>>> = {
   analyze: () => import('@battlescope/task-analyze'),
+  backup: () => import('@battlescope/task-backup'),
   cache: () => import('@battlescope/task-cache'),
   cluster: () => import('@battlescope/task-cluster'),
   retention: () => import('@battlescope/task-retention'),

@@ -2,6 +2,7 @@
 import { didYouMean, duration, SchedulerError, severities } from '@battlescope/scheduler-core'
 import yargs, { type Argv } from 'yargs'
 import { archiveCommandLine } from './archive-command-line.js'
+import { backupCommandLine } from './backup-command-line.js'
 import type { Host } from './host.js'
 import { statisticsCommandLine } from './statistics-command-line.js'
 import { version } from './version.js'
@@ -21,6 +22,7 @@ const commandNames = [
   'release',
   'archive',
   'statistics',
+  'backup',
 ]
 
 /** @throws SchedulerError `usage` */
@@ -234,7 +236,8 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
       .demandCommand(1, 'archive needs one of: list, verify, restore, adopt')
       .strict(),
   )
-  return statisticsCommandLine(withArchive, host, end, flagsOf)
+  const withStatistics = statisticsCommandLine(withArchive, host, end, flagsOf)
+  return backupCommandLine(withStatistics, host, end, flagsOf)
     .strict()
     .recommendCommands()
     .version(version)

@@ -48,6 +48,8 @@ export interface HttpRequest {
   /** Milliseconds for the whole exchange. */
   readonly timeoutMs: number
   readonly signal?: AbortSignal
+  /** PEM: the only authorities whose certificates this exchange trusts. Without it those that Node trusts. Of `https:` URLs alone. */
+  readonly caCertificate?: string
 }
 
 export interface HttpReader {

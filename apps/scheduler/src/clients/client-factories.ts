@@ -1,17 +1,42 @@
 /** Which kinds of clients tasks can have under a configuration: the one place, for runs and for `doctor`. */
 import { openStore, readOnly } from '@battlescope/cold-storage'
+import { parseConnectionString } from '@battlescope/database'
 import { openRedis } from '@battlescope/redis'
 import type { ClientFactories, ClientKind, ClientRequest } from '@battlescope/scheduler-core'
+import type {} from '@battlescope/task-backup'
 import type { Configuration } from '../configuration/load.js'
+import type { Environment, Host } from '../host.js'
 import { httpClientFactory } from './http.js'
-import type { Proxies } from './proxies.js'
+import { proxiesFor, type Proxies } from './proxies.js'
 
-/** A kind that is absent is not configured: tasks that can do without it ask first, the others fail with `client-unavailable`. */
-export function clientFactories(configuration: Configuration, proxies?: Proxies): ClientFactories {
+/** What clients are handed of this process's environment. */
+interface Surroundings {
+  /** Programs that a task starts get little of it. */
+  readonly environment: Environment
+  readonly proxies?: Proxies | undefined
+}
+
+/** Of the host, whose scrubber then knows the passwords of its proxies. */
+export function surroundingsOf(host: Pick<Host, 'environment' | 'secrets'>): Surroundings {
+  return { environment: host.environment, proxies: proxiesFor(host) }
+}
+
+/**
+ * A kind that is absent is not configured: tasks that can do without it ask first, the others fail with `client-unavailable`.
+ */
+export function clientFactories(configuration: Configuration, { environment, proxies }: Surroundings): ClientFactories {
   const coldStorage = configuration.section('cold-storage')
   const redis = configuration.section('redis')
   return {
     http: () => httpClientFactory(proxies),
+    program: async ({ signal }) => {
+      const { openPrograms, readingPrograms } = await import('@battlescope/task-backup')
+      const { databaseDirectUrl, databaseUrl = '' } = configuration.program
+      // Dumping needs a session.
+      const target = parseConnectionString(databaseDirectUrl ?? databaseUrl)
+      const programs = openPrograms({ target, environment, signal })
+      return { read: readingPrograms(programs), write: programs, close: () => Promise.resolve() }
+    },
     ...(coldStorage.url === undefined
       ? {}
       : {

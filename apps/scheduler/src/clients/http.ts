@@ -1,4 +1,8 @@
-/** HTTP for tasks, over Node's own fetch; through a proxy over that of undici. Nothing of either is evaluated before the first exchange. */
+/**
+ * HTTP for tasks, over Node's own fetch; through a proxy over that of undici, and over node:https where authorities are named. Nothing of
+ * them is evaluated before the first exchange.
+ */
+import type { IncomingMessage } from 'node:http'
 import type { HttpClient, HttpReader, HttpRequest, HttpResponse } from '@battlescope/scheduler-core'
 import type { Proxies } from './proxies.js'
 
@@ -73,18 +77,10 @@ async function exchangeOver(
   const signals = [timeout.signal, closing, ...(request.signal === undefined ? [] : [request.signal])]
   const signal = AbortSignal.any(signals)
   try {
-    const response = await fetch(request.url, {
-      method,
-      redirect: 'manual',
-      signal,
-      ...(request.headers === undefined ? {} : { headers: request.headers }),
-      ...(body === undefined ? {} : { body }),
-    })
-    return {
-      status: response.status,
-      headers: Object.fromEntries(response.headers),
-      body: await readBounded(response, where),
-    }
+    const whole = { fetch, method, body, where, signal }
+    return await (request.caCertificate === undefined
+      ? fetched(request, whole)
+      : exchangeTrusting(request.caCertificate, request, whole))
   } catch (error) {
     signal.throwIfAborted()
     if (error instanceof HttpError) throw error
@@ -94,11 +90,68 @@ async function exchangeOver(
   }
 }
 
-async function readBounded(response: Response, where: string): Promise<string> {
-  if (response.body === null) return ''
+interface Exchange {
+  readonly fetch: Fetching['fetch']
+  readonly method: string
+  readonly body: string | undefined
+  readonly where: string
+  readonly signal: AbortSignal
+}
+
+async function fetched(request: HttpRequest, { fetch, method, body, where, signal }: Exchange): Promise<HttpResponse> {
+  const response = await fetch(request.url, {
+    method,
+    redirect: 'manual',
+    signal,
+    ...(request.headers === undefined ? {} : { headers: request.headers }),
+    ...(body === undefined ? {} : { body }),
+  })
+  const chunks = response.body as AsyncIterable<Uint8Array> | null
+  return {
+    status: response.status,
+    headers: Object.fromEntries(response.headers),
+    body: chunks === null ? '' : await readBounded(chunks, where),
+  }
+}
+
+/** fetch has no way to name authorities: an API server has one of its own, which Node knows nothing of. It is in the cluster: no proxy. */
+async function exchangeTrusting(
+  caCertificate: string,
+  { url, headers }: HttpRequest,
+  { method, body, where, signal }: Exchange,
+): Promise<HttpResponse> {
+  if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
+    throw new HttpError('http-invalid-url', `${where}: authorities were named, and this is no https:// URL`)
+  }
+  const { request } = await import('node:https')
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    // A connection of its own: one that stays open would hold up the end of the process.
+    const sent = request(url, {
+      method,
+      ca: caCertificate,
+      agent: false,
+      signal,
+      headers: { ...headers, ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }) },
+    })
+    sent.once('response', resolve)
+    sent.once('error', reject)
+    sent.end(body)
+  })
+  return {
+    status: response.statusCode ?? 0,
+    headers: Object.fromEntries(
+      Object.entries(response.headers).flatMap(([name, value]) =>
+        value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value] as const],
+      ),
+    ),
+    body: await readBounded(response, where),
+  }
+}
+
+async function readBounded(body: AsyncIterable<Uint8Array>, where: string): Promise<string> {
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+  for await (const chunk of body) {
     size += chunk.byteLength
     // Leaving the loop cancels the stream, and with it the exchange.
     if (size > maxBodyBytes) {
@@ -109,9 +162,10 @@ async function readBounded(response: Response, where: string): Promise<string> {
   return new TextDecoder().decode(Buffer.concat(chunks))
 }
 
-/** fetch says "fetch failed"; what failed is its cause. */
+/** fetch says "fetch failed"; what failed is its cause. node:https says it itself. */
 function networkError(error: unknown, where: string): HttpError {
-  const cause = (error as { cause?: unknown } | undefined)?.cause as { code?: unknown; message?: unknown } | undefined
+  const own = error as { cause?: unknown; code?: unknown } | undefined
+  const cause = (typeof own?.code === 'string' ? own : own?.cause) as { code?: unknown; message?: unknown } | undefined
   if (typeof cause?.code === 'string' && cause.code !== 'ERR_INVALID_URL') {
     return new HttpError(cause.code, `${where}: ${cause.code}`, error)
   }

@@ -9,8 +9,7 @@ import {
   type TaskReport,
 } from '@battlescope/scheduler-core'
 import type { DatabaseConnections } from '@battlescope/database'
-import { clientFactories } from '../clients/client-factories.js'
-import { proxiesFor } from '../clients/proxies.js'
+import { clientFactories, surroundingsOf } from '../clients/client-factories.js'
 import type { Configuration } from '../configuration/load.js'
 import type { Host } from '../host.js'
 import { createLogging } from '../logging/logging.js'
@@ -67,7 +66,7 @@ export async function askTask(
       connections,
       schema: program.schema,
       builtIn: { tasks: [registered], disabled: [] },
-      clients: clientFactories(configuration, proxiesFor(host)),
+      clients: clientFactories(configuration, surroundingsOf(host)),
       scrub,
       logger: logging.logger,
       loggerFor: (fields) => logging.bind(fields),

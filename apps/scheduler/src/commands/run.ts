@@ -9,8 +9,7 @@ import {
   type Severity,
   type TaskLogger,
 } from '@battlescope/scheduler-core'
-import { clientFactories } from '../clients/client-factories.js'
-import { proxiesFor } from '../clients/proxies.js'
+import { clientFactories, surroundingsOf } from '../clients/client-factories.js'
 import { loadConfiguration, type Configuration } from '../configuration/load.js'
 import { explain, withDatabase } from '../connect.js'
 import type { Host } from '../host.js'
@@ -103,7 +102,7 @@ async function runConnected(
       schema: program.schema,
       builtIn,
       ...(thirdParty === undefined ? {} : { thirdParty }),
-      clients: clientFactories(configuration, proxiesFor(host)),
+      clients: clientFactories(configuration, surroundingsOf(host)),
       scrub: scrubOf(host),
       logger,
       loggerFor: (fields) => {

@@ -4,8 +4,9 @@ import { clientFactories, howToConfigure } from '../clients/client-factories.js'
 import type { Configuration } from '../configuration/load.js'
 import type { Check } from './check.js'
 
+/** Nothing is opened: the environment does not matter. */
 export function clientChecks(tasks: readonly RegisteredTask[], configuration: Configuration): readonly Check[] {
-  const factories = clientFactories(configuration)
+  const factories = clientFactories(configuration, { environment: {} })
   const kinds = [...new Set(tasks.flatMap(({ requires }) => requires.clients ?? []))]
   if (kinds.length === 0)
     return [{ check: 'clients', result: 'ok', detail: 'no enabled task uses Redis, a store or an endpoint' }]
