@@ -21,6 +21,7 @@ const commandNames = [
   'release',
   'archive',
   'statistics',
+  'report',
 ]
 
 /** @throws SchedulerError `usage` */
@@ -61,6 +62,7 @@ function hintFor(message: string, argv: readonly string[]): string {
           'until',
           'reason',
           'config',
+          'out',
         ])
   return (
     near ??
@@ -235,6 +237,20 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
       .strict(),
   )
   return statisticsCommandLine(withArchive, host, end, flagsOf)
+    .command(
+      'report',
+      'a page to look at: one HTML file of what was done, and how it went',
+      (command) =>
+        command.options({
+          out: { type: 'string', default: 'report.html', requiresArg: true, describe: 'where to; - is stdout' },
+          since: { type: 'string', default: '30d', requiresArg: true, describe: 'how far back' },
+        }),
+      async (args) => {
+        const { report } = await import('./commands/report.js')
+        const sinceMs = durationOf('--since', args.since)
+        end(await report(host, { flags: flagsOf(args), out: args.out, sinceMs }))
+      },
+    )
     .strict()
     .recommendCommands()
     .version(version)
