@@ -62,7 +62,8 @@ function ofTask(
     say('warning', `Paused since ${instant(at)}, ${end}${reason === undefined ? '' : `: ${reason}`}.`)
   }
   // A task that has failed waits for its next try, and says so above.
-  const waitingMs = next.due && next.at !== undefined ? period.to.getTime() - next.at.getTime() : 0
+  const waitingMs =
+    state !== undefined && next.due && next.at !== undefined ? period.to.getTime() - next.at.getTime() : 0
   if (waitingMs > silentIntervals * expectedIntervalMs && (state?.consecutiveFailures ?? 0) === 0)
     say(
       'warning',

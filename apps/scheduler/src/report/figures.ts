@@ -39,7 +39,7 @@ const [secondMs, minuteMs, hourMs, dayMs] = [1000, 60_000, 3_600_000, 86_400_000
 /** Two units at most: `850 ms`, `13.3 s`, `4 min 10 s`, `3 d 4 h` */
 export function duration(ms: number): string {
   if (ms < 999.5) return `${ms.toFixed(0)} ms`
-  if (ms < 99_950) return `${threeDigits(ms / secondMs, false)} s`
+  if (ms < 59_950) return `${threeDigits(ms / secondMs, false)} s`
   const two = (large: number, largeUnit: string, small: number, smallUnit: string) => {
     const rounded = Math.round(ms / small)
     const [whole, rest] = [Math.floor((rounded * small) / large), rounded % Math.round(large / small)]
@@ -57,6 +57,11 @@ export function percent(part: number, whole: number): string {
   if (part !== whole && value > 99.9) return '99.9 %'
   if (part !== 0 && value < 0.1) return '0.1 %'
   return `${Number.isInteger(value) ? value : value.toFixed(1)} %`
+}
+
+/** For an end of an axis, which is round: `10 s` instead of `10.0 s`. */
+export function roundFigure(text: string): string {
+  return text.replace(/\.(\d*?)0+(?= )/, (_, digits: string) => (digits === '' ? '' : `.${digits}`))
 }
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'] as const

@@ -406,6 +406,22 @@ export const styleSheet = css`
   .number {
     text-align: right;
     font-variant-numeric: tabular-nums;
+    white-space: nowrap;
+  }
+  td small {
+    white-space: normal;
+  }
+  details {
+    margin-top: 0.5rem;
+  }
+  summary {
+    padding: 0.25rem 0;
+    color: var(--link);
+    cursor: pointer;
+  }
+  summary:focus-visible {
+    outline: 3px solid var(--link);
+    outline-offset: 2px;
   }
   td.wide {
     width: 28%;
@@ -442,34 +458,38 @@ export const styleSheet = css`
       gap: 0.75rem;
     }
     tbody tr {
+      display: grid;
+      grid-template-columns: 1fr 1fr;
+      align-content: start;
+      gap: 0.25rem 1rem;
       border: 0;
       background: var(--panel);
       border-radius: 4px;
       padding: 0.625rem 0.75rem;
     }
-    tbody th {
-      padding: 0 0 0.25rem;
+    tbody th,
+    td.wide {
+      grid-column: 1 / -1;
     }
+    tbody th,
     td,
     td.wide {
-      display: grid;
-      grid-template-columns: 8.5rem minmax(0, 1fr);
-      gap: 0 0.75rem;
-      padding: 0.125rem 0;
+      min-width: 0;
+      padding: 0;
+    }
+    td.wide {
       width: auto;
-      text-align: left;
     }
     td::before {
       content: attr(data-label);
+      display: block;
       color: var(--muted);
-      font-size: 0.8125rem;
-      line-height: 1.6;
-    }
-    td > * {
-      grid-column: 2;
+      font-size: 0.75rem;
+      line-height: 1.3;
     }
     .number {
       text-align: left;
+      white-space: normal;
     }
     .spark {
       min-width: 0;
@@ -492,10 +512,6 @@ export const styleSheet = css`
     .axis {
       font-size: 0.6875rem;
       padding-right: 1.75rem;
-    }
-    td,
-    td.wide {
-      grid-template-columns: 7.5rem minmax(0, 1fr);
     }
   }
   @media (forced-colors: active) {
@@ -536,6 +552,10 @@ export const styleSheet = css`
     }
     h2 {
       break-after: avoid;
+    }
+    details::details-content {
+      content-visibility: visible;
+      block-size: auto;
     }
     tr,
     figure,

@@ -10,8 +10,24 @@ export interface Column<Row> {
   readonly wide?: boolean
 }
 
-/** The first column names the row. */
-export function table<Row>(caption: string, columns: readonly Column<Row>[], rows: readonly Row[]): Html {
+/** The first column names the row. @param most rows that stand open: the others are one key or click away */
+export function table<Row>(
+  caption: string,
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  most = Infinity,
+): Html {
+  const rest = rows.slice(most)
+  const open = oneTable(caption, columns, rows.slice(0, most))
+  if (rest.length === 0) return open
+  return html`${open}
+    <details>
+      <summary>${rest.length} more</summary>
+      ${oneTable(`${caption}, continued`, columns, rest)}
+    </details>`
+}
+
+function oneTable<Row>(caption: string, columns: readonly Column<Row>[], rows: readonly Row[]): Html {
   const kindOf = ({ numeric, wide }: Column<Row>) => (numeric === true ? 'number' : wide === true ? 'wide' : 'text')
   const head = columns.map(
     (column) => html`<th scope="col" role="columnheader" class="${kindOf(column)}">${column.heading}</th>`,

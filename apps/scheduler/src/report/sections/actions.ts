@@ -6,6 +6,7 @@ import { table } from '../table.js'
 import { empty, type Section } from './section.js'
 
 const mostShown = 60
+const mostOpen = 12
 
 export function actions({ rows, period }: ReportFacts): Section {
   const all = rows?.actionTotals ?? []
@@ -30,6 +31,7 @@ export function actions({ rows, period }: ReportFacts): Section {
         { heading: 'Newest', cell: ({ newestAt }) => fromNow(newestAt, period.to), numeric: true },
       ],
       sorted,
+      mostOpen,
     )}${all.length > shown.length ? html`<p class="note">The ${mostShown} most frequent are shown.</p>` : undefined}`,
   }
 }

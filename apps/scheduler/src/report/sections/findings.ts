@@ -8,6 +8,7 @@ import { table } from '../table.js'
 import { empty, type Section } from './section.js'
 
 const mostShown = 60
+const mostOpen = 12
 
 interface Row {
   readonly task: string
@@ -41,6 +42,7 @@ export function findings({ tasks, period }: ReportFacts): Section {
         { heading: 'Seen', cell: ({ at }) => (at === undefined ? '–' : fromNow(at, period.to)), numeric: true },
       ],
       shown,
+      mostOpen,
     )}${all.length > shown.length ? html`<p class="note">The worst ${mostShown} of ${all.length} are shown; <code>status</code> lists all.</p>` : undefined}`,
   }
 }

@@ -6,10 +6,12 @@ import { html, type Content, type Html } from '../html.js'
 import { course } from '../plots/course.js'
 import { roundUpBytes } from '../plots/scale.js'
 import { timeAxis } from '../plots/time-axis.js'
+import { valueAxis } from '../plots/value-axis.js'
 import { table } from '../table.js'
 import { empty, type Section } from './section.js'
 
 const dayMs = 86_400_000
+const mostOpen = 8
 
 export function growth({ rows }: ReportFacts): Section {
   const title = 'Relations: growth and forecast'
@@ -33,7 +35,7 @@ export function growth({ rows }: ReportFacts): Section {
       [
         { heading: 'Relation', cell: ({ relation }) => relation },
         { heading: 'Size', cell: (one) => bytes(sizeOf(one)), numeric: true },
-        { heading: 'Of it indexes', cell: ({ indexBytes }) => bytes(indexBytes), numeric: true },
+        { heading: 'Indexes', cell: ({ indexBytes }) => bytes(indexBytes), numeric: true },
         {
           heading: 'Rows, estimated',
           cell: ({ rowEstimate }) => (rowEstimate === undefined ? 'not analyzed' : count(rowEstimate)),
@@ -44,6 +46,7 @@ export function growth({ rows }: ReportFacts): Section {
         { heading: 'Course, from 0', cell: spark, wide: true },
       ],
       read.relations,
+      mostOpen,
     )}${more > 0 ? html`<p class="note">The ${read.relations.length} largest of ${read.relationCount} relations are shown.</p>` : undefined}`,
   }
 }
@@ -71,11 +74,7 @@ function total(points: readonly SizePoint[], relations: number): Html {
           : html`Forecast (dashed): ${forecastText(forecast)}`
       }
     </figcaption>
-    <div class="plot">
-      <span class="scale" aria-hidden="true"
-        ><span>${bytes(most)}</span><span>${bytes(most / 2)}</span><span>0</span></span
-      >${plot}
-    </div>
+    <div class="plot">${valueAxis(most, bytes, 3)}${plot}</div>
     <div class="plot below"><span></span>${axis}</div>
   </figure>`
 }
@@ -105,7 +104,5 @@ function spark({ relation, points }: RelationGrowth): Content {
   if (points.length < 2) return 'one day'
   const most = roundUpBytes(Math.max(...points.map((point) => point.bytes)))
   const plot = course({ points, most, label: `size of ${relation} over the period, from 0 to ${bytes(most)}` })
-  return html`<span class="spark"
-    >${plot}<span class="scale" aria-hidden="true"><span>${bytes(most)}</span><span>0</span></span></span
-  >`
+  return html`<span class="spark">${plot}${valueAxis(most, bytes, 2)}</span>`
 }

@@ -1,6 +1,6 @@
 import type { OutcomeCounts, ReportRows } from '@battlescope/scheduler-core'
 import type { ReportFacts } from '../facts.js'
-import { bytes, change, count, counted, duration, fromNow, percent } from '../figures.js'
+import { bytes, change, count, counted, duration, fromNow, instant, percent } from '../figures.js'
 import { forecastOf } from '../forecast.js'
 import { html, type Content } from '../html.js'
 import { empty, type Section } from './section.js'
@@ -26,7 +26,7 @@ function tiles(rows: ReportRows, { period }: ReportFacts): readonly Content[] {
     tile(
       'Last run',
       runTotals.newestAt === undefined ? '–' : fromNow(runTotals.newestAt, period.to),
-      'before this page was made',
+      runTotals.newestAt === undefined ? 'none' : `ended ${instant(runTotals.newestAt)}`,
     ),
     tile(
       'Length of a run',

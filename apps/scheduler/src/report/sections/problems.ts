@@ -7,6 +7,7 @@ import { table } from '../table.js'
 import { empty, type Section } from './section.js'
 
 const mostShown = 20
+const mostOpen = 8
 
 export function problems({ rows, period, why }: ReportFacts): Section {
   const all = rows?.problems ?? []
@@ -36,6 +37,7 @@ export function problems({ rows, period, why }: ReportFacts): Section {
         },
       ],
       all.slice(0, mostShown),
+      mostOpen,
     )}${all.length > mostShown ? html`<p class="note">There are more; <code>history</code> has all.</p>` : undefined}`,
   }
 }

@@ -5,6 +5,7 @@ import { html, type Html } from '../html.js'
 import { bars } from '../plots/bars.js'
 import { roundUp } from '../plots/scale.js'
 import { endOfParts, partName, timeAxis } from '../plots/time-axis.js'
+import { valueAxis } from '../plots/value-axis.js'
 import { table } from '../table.js'
 import { empty, type Section } from './section.js'
 
@@ -40,11 +41,7 @@ export function rows(facts: ReportFacts): Section {
       `${partName(parts[index] ?? period.from, period)}: ${counted(value, 'row')} ${flow}`
     return html`<figure>
       <figcaption>${flow === 'deleted' ? 'Deleted' : 'Archived'}: <b>${count(all)}</b> rows in the period</figcaption>
-      <div class="plot">
-        <span class="scale" aria-hidden="true"
-          ><span>${count(most)}</span><span>${count(most / 2)}</span><span>0 rows</span></span
-        >${bars({ values, most, tip, label, kind: flow })}
-      </div>
+      <div class="plot">${valueAxis(most, count, 3)}${bars({ values, most, tip, label, kind: flow })}</div>
       <div class="plot below">
         <span></span>${timeAxis(period.from, endOfParts(period, parts), period.partMs, 'now')}
       </div>

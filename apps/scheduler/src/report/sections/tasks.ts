@@ -6,6 +6,7 @@ import { outcomeMark } from '../marks.js'
 import { bars } from '../plots/bars.js'
 import { roundUpMs } from '../plots/scale.js'
 import { partName } from '../plots/time-axis.js'
+import { valueAxis } from '../plots/value-axis.js'
 import { table } from '../table.js'
 import { total } from './overview.js'
 import { shownTasks, tasksNotShown } from './shown-tasks.js'
@@ -87,7 +88,5 @@ function durationsOf({ name, parts, totals }: Row, { period }: ReportFacts): Con
     label: `longest run of ${name} over time, from 0 to ${duration(most)}; the longest took ${duration(totals.durations.longestMs)}`,
     kind: 'time',
   })
-  return html`<span class="spark"
-    >${plot}<span class="scale" aria-hidden="true"><span>${duration(most)}</span><span>0</span></span></span
-  >`
+  return html`<span class="spark">${plot}${valueAxis(most, duration, 2)}</span>`
 }
