@@ -40,7 +40,7 @@ function disabled(facts: ReportFacts): readonly Concern[] {
 }
 
 function ofTask(
-  { name, state, last, next }: TaskFacts,
+  { name, state, last, next, findings }: TaskFacts,
   { period, expectedIntervalMs }: ReportFacts,
 ): readonly Concern[] {
   const found: Concern[] = []
@@ -69,5 +69,6 @@ function ofTask(
       'warning',
       `Its slot of ${next.at === undefined ? '' : instant(next.at)} has been waiting for ${duration(waitingMs)}.`,
     )
+  for (const { severity, summary } of findings) if (severity !== 'info') say(severity, summary)
   return found
 }

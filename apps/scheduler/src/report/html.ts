@@ -21,7 +21,10 @@ export class Html {
 
 export type Content = Html | string | number | undefined | readonly Content[]
 
-/** A tagged template. Attribute values must be in double quotes. */
+/**
+ * A tagged template. Attribute values must be in double quotes. ASCII alone: the program's loader reads its text byte by byte, and what stands in
+ * other strings is escaped by the build, but not here. Signs go in as values.
+ */
 export function html(strings: TemplateStringsArray, ...values: readonly Content[]): Html {
   return Html.of(strings, values)
 }

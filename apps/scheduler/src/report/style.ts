@@ -424,7 +424,7 @@ export const styleSheet = css`
     outline-offset: 2px;
   }
   td.wide {
-    width: 28%;
+    width: 34%;
     min-width: 9rem;
   }
   footer {

@@ -64,6 +64,9 @@ describe('report', () => {
     expect(text).toContain('1.02 GiB in 20 days')
     expect(text).toContain('+1.00 MiB a day')
     expect(stdout).not.toMatch(/<script|<img/)
+    // The program's loader reads its text byte by byte: whatever is not ASCII has to be escaped in it.
+    expect(text).toContain('✓ succeeded')
+    expect(text).not.toMatch(/[\u0080-\u00bf\u00e2]/)
   })
 
   it('says so when the tables are of another version', async () => {

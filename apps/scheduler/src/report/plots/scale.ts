@@ -1,10 +1,10 @@
 /** Axes that begin at zero and end at a round number. Pure. */
 
-/** The next round number: 1, 2, 2.5 or 5 times a power of ten. */
+/** The next round number: one whose half is round, too. */
 export function roundUp(value: number): number {
   if (value <= 0) return 1
   const power = 10 ** Math.floor(Math.log10(value))
-  const factor = [1, 2, 2.5, 5, 10].find((step) => value <= step * power * (1 + 1e-9)) ?? 10
+  const factor = [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].find((step) => value <= step * power * (1 + 1e-9)) ?? 10
   return factor * power
 }
 

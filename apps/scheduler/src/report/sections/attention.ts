@@ -13,10 +13,10 @@ export function attention(facts: ReportFacts): Section {
   const more = all.length - shown.length
   return {
     id: 'attention',
-    title: 'Stuck, failing, paused',
+    title: 'Needs attention',
     body:
       all.length === 0
-        ? html`<p class="fine"><span aria-hidden="true">✓ </span>${calm(facts)}</p>`
+        ? html`<p class="fine"><span aria-hidden="true">${'✓'} </span>${calm(facts)}</p>`
         : html`<ul class="concerns">
               ${shown.map(
                 ({ severity, subject, text }) =>
@@ -29,5 +29,5 @@ export function attention(facts: ReportFacts): Section {
 
 function calm({ tasks, rows }: ReportFacts): string {
   if (rows?.runTotals.newestAt === undefined) return 'Nothing to say yet: no run is on record.'
-  return `Nothing is stuck, failing, paused or late among ${counted(tasks.length, 'enabled task')}.`
+  return `Of ${counted(tasks.length, 'enabled task')} none is stuck, failing, paused or late, and none has a finding of severity warning or worse.`
 }

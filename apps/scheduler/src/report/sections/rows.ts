@@ -59,9 +59,14 @@ export function rows(facts: ReportFacts): Section {
 
 interface Row {
   readonly target: string
-  readonly deleted: number
-  readonly archived: number
+  readonly deleted: number | undefined
+  readonly archived: number | undefined
   readonly archivedBytes: number | undefined
+}
+
+/** Nothing recorded is not the same as 0. */
+function counts(value: number | undefined): string {
+  return value === undefined ? '–' : count(value)
 }
 
 function byRelation(targets: readonly FlowTarget[]): Html {
@@ -69,8 +74,8 @@ function byRelation(targets: readonly FlowTarget[]): Html {
   const of = (target: string, flow: Flow) => targets.find((one) => one.target === target && one.flow === flow)
   const all = names.map((target): Row => ({
     target,
-    deleted: of(target, 'deleted')?.rows ?? 0,
-    archived: of(target, 'archived')?.rows ?? 0,
+    deleted: of(target, 'deleted')?.rows,
+    archived: of(target, 'archived')?.rows,
     archivedBytes: of(target, 'archived')?.bytes,
   }))
   const shown = all.slice(0, mostTargets)
@@ -78,8 +83,8 @@ function byRelation(targets: readonly FlowTarget[]): Html {
     'Rows deleted and archived by relation',
     [
       { heading: 'Relation', cell: ({ target }) => target },
-      { heading: 'Deleted, rows', cell: ({ deleted }) => count(deleted), numeric: true },
-      { heading: 'Archived, rows', cell: ({ archived }) => count(archived), numeric: true },
+      { heading: 'Deleted, rows', cell: ({ deleted }) => counts(deleted), numeric: true },
+      { heading: 'Archived, rows', cell: ({ archived }) => counts(archived), numeric: true },
       {
         heading: 'Archived, size',
         cell: ({ archivedBytes }) => (archivedBytes === undefined ? '–' : bytes(archivedBytes)),
