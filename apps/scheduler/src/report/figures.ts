@@ -72,7 +72,7 @@ export function instant(at: Date): string {
 }
 
 /** `25 Nov` */
-export function dayOf(at: Date): string {
+function dayOf(at: Date): string {
   return `${at.getUTCDate()} ${months[at.getUTCMonth()] ?? ''}`
 }
 

@@ -53,7 +53,7 @@ const entities: Readonly<Record<string, string>> = {
  * Text, for elements and for quoted attributes. What cannot be seen, or turns the direction of what follows, is replaced: a name that was
  * stored by somebody else must not look like another one.
  */
-export function escapeText(text: string): string {
+function escapeText(text: string): string {
   return (
     text
       // eslint-disable-next-line no-control-regex -- control characters are what is looked for

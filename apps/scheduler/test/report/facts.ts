@@ -16,7 +16,7 @@ export const noCounts: OutcomeCounts = {
   cancelled: 0,
 }
 
-export const emptyRows: ReportRows = {
+const emptyRows: ReportRows = {
   runParts: [],
   runTotals: { durations: undefined, byExitCode: [], oldestAt: undefined, newestAt: undefined },
   taskTotals: [],
