@@ -239,7 +239,7 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
   return statisticsCommandLine(withArchive, host, end, flagsOf)
     .command(
       'report',
-      'a page to look at: one HTML file of what was done, and how it went',
+      'a page to look at: one HTML file of what is on record',
       (command) =>
         command.options({
           out: { type: 'string', default: 'report.html', requiresArg: true, describe: 'where to; - is stdout' },

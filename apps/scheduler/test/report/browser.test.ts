@@ -56,7 +56,7 @@ describe.skipIf(found === undefined)(`in a browser${missing}`, () => {
     readonly complaints: readonly string[]
   }
 
-  /** With JavaScript off as a reader may have it; `evaluate` works all the same. */
+  /** In a browser without a network. */
   async function open(
     name: keyof typeof pages,
     { width = 1280, scheme = 'light' as 'light' | 'dark' } = {},
