@@ -85,5 +85,7 @@ export function partInstant(at: Date, partMs: number): string {
 export function fromNow(at: Date, now: Date): string {
   const ms = at.getTime() - now.getTime()
   if (Math.abs(ms) < secondMs) return 'now'
-  return ms < 0 ? `${duration(-ms)} ago` : `in ${duration(ms)}`
+  // Seconds beside minutes are of no use to anybody.
+  const away = Math.abs(ms) < minuteMs ? Math.abs(ms) : Math.floor(Math.abs(ms) / minuteMs) * minuteMs
+  return ms < 0 ? `${duration(away)} ago` : `in ${duration(away)}`
 }

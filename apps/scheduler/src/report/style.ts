@@ -282,6 +282,9 @@ export const styleSheet = css`
     padding-top: 0.25rem;
     font-variant-numeric: tabular-nums;
   }
+  .axis span:nth-child(4) {
+    padding-right: 2rem;
+  }
   .axis .end {
     position: absolute;
     right: 0;
@@ -511,7 +514,6 @@ export const styleSheet = css`
     }
     .axis {
       font-size: 0.6875rem;
-      padding-right: 1.75rem;
     }
   }
   @media (forced-colors: active) {

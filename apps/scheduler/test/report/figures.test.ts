@@ -46,7 +46,7 @@ describe('figures', () => {
     const now = new Date('2026-11-25T18:07:00Z')
     expect([change(5, count), change(-1e6, bytes), change(0, count)]).toEqual(['+5', '−977 KiB', '0'])
     expect([
-      fromNow(new Date('2026-11-25T18:03:00Z'), now),
+      fromNow(new Date('2026-11-25T18:02:51Z'), now),
       fromNow(new Date('2026-11-25T20:17:00Z'), now),
       fromNow(now, now),
     ]).toEqual(['4 min ago', 'in 2 h 10 min', 'now'])

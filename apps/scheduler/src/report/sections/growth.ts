@@ -87,7 +87,7 @@ function changeOf(points: readonly SizePoint[]): Content {
 
 function forecastText(forecast: Forecast | undefined): Content {
   if (forecast === undefined) return 'too few days'
-  return html`${bytes(forecast.bytes)} in ${forecast.aheadDays} days<small
+  return html`${bytes(forecast.bytes)} in ${forecast.aheadDays} days${' '}<small
       >${bytes(forecast.lowBytes)} to ${bytes(forecast.highBytes)}, ${change(forecast.perDayBytes, bytes)} a day</small
     >`
 }
