@@ -5,11 +5,19 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type axe from 'axe-core'
 import { chromium, type Browser, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { renderReport } from '../../src/report/page.js'
 import { busyFacts, facts, task, withTexts } from './facts.js'
+
+/** What is needed of what axe returns. What runs in the page is text here: the compiler knows no DOM, for the program has none. */
+interface AxeResults {
+  readonly violations: readonly {
+    readonly id: string
+    readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[]
+  }[]
+  readonly passes: readonly { readonly id: string }[]
+}
 
 const names = ['chromium', 'chromium-browser', 'google-chrome', '/usr/bin/chromium']
 const found = names.find((name) => spawnSync(name, ['--version']).status === 0)
@@ -90,18 +98,12 @@ describe.skipIf(found === undefined)(`in a browser${missing}`, () => {
     'the page "%s" fits into %i px, without a request or a complaint',
     async (name, width) => {
       await open(name, { width }, async ({ page, complaints }) => {
-        const [content, wide] = await page.evaluate(() => {
+        const [content, wide] = await page.evaluate<[number, string[]]>(`(() => {
           for (const details of document.querySelectorAll('details')) details.open = true
-          const beyond = [...document.querySelectorAll('body *')].filter(
-            (element) =>
-              element.closest('.skip, caption, thead') === null &&
-              element.getBoundingClientRect().right > innerWidth + 0.5,
-          )
-          return [
-            document.documentElement.scrollWidth,
-            beyond.map((element) => element.outerHTML.slice(0, 120)),
-          ] as const
-        })
+          const beyond = [...document.querySelectorAll('body *')].filter((element) =>
+            element.closest('.skip, caption, thead') === null && element.getBoundingClientRect().right > innerWidth + 0.5)
+          return [document.documentElement.scrollWidth, beyond.map((element) => element.outerHTML.slice(0, 120))]
+        })()`)
         expect(wide).toEqual([])
         expect(content).toBeLessThanOrEqual(width)
         expect(complaints).toEqual([])
@@ -112,7 +114,7 @@ describe.skipIf(found === undefined)(`in a browser${missing}`, () => {
 
   it.each(['light', 'dark'] as const)('has its own style in the %s, and another in the other', async (scheme) => {
     await open('busy', { scheme }, async ({ page }) => {
-      const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor)
+      const background = await page.evaluate<string>('getComputedStyle(document.body).backgroundColor')
       expect(background).toBe(scheme === 'light' ? 'rgb(255, 255, 255)' : 'rgb(16, 21, 27)')
     })
   })
@@ -126,13 +128,12 @@ describe.skipIf(found === undefined)(`in a browser${missing}`, () => {
     await open(name, { width, scheme }, async ({ page }) => {
       // Through the debugger, which the page's own policy does not bind.
       await page.evaluate(axeSource)
-      const { violations, passes } = await page.evaluate(async () => {
+      const { violations, passes } = await page.evaluate<AxeResults>(`(() => {
         for (const details of document.querySelectorAll('details')) details.open = true
-        const { axe: checker } = globalThis as unknown as { axe: typeof axe }
-        return checker.run(document, {
+        return axe.run(document, {
           runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
         })
-      })
+      })()`)
       expect(
         violations.map(({ id, nodes }) => [
           id,
@@ -145,20 +146,15 @@ describe.skipIf(found === undefined)(`in a browser${missing}`, () => {
 
   it('is read from the first link to the last by keyboard, and one sees where one is', async () => {
     await open('busy', { width: 360 }, async ({ page, complaints }) => {
-      const wanted = await page.evaluate(() => document.querySelectorAll('a[href], summary').length)
+      const wanted = await page.evaluate<number>("document.querySelectorAll('a[href], summary').length")
       const reached: string[] = []
       for (let index = 0; index < wanted; index += 1) {
         await page.keyboard.press('Tab')
-        const [name, outline, inView] = await page.evaluate(() => {
-          const element = document.activeElement ?? document.body
+        const [name, outline, inView] = await page.evaluate<[string, string, boolean]>(`(() => {
+          const element = document.activeElement
           const { left, right } = element.getBoundingClientRect()
-          const seen = left >= 0 && right <= innerWidth
-          return [
-            `${element.tagName} ${element.textContent ?? ''}`,
-            getComputedStyle(element).outlineStyle,
-            seen,
-          ] as const
-        })
+          return [element.tagName + ' ' + element.textContent.trim(), getComputedStyle(element).outlineStyle, left >= 0 && right <= innerWidth]
+        })()`)
         expect([name, outline, inView]).toEqual([name, 'solid', true])
         reached.push(name)
       }
@@ -168,7 +164,7 @@ describe.skipIf(found === undefined)(`in a browser${missing}`, () => {
       )
       // The last one is a list that is closed.
       await page.keyboard.press('Enter')
-      expect(await page.evaluate(() => (document.activeElement?.parentElement as HTMLDetailsElement).open)).toBe(true)
+      expect(await page.evaluate('document.activeElement.parentElement.open')).toBe(true)
       expect(complaints).toEqual([])
     })
   })
@@ -176,16 +172,16 @@ describe.skipIf(found === undefined)(`in a browser${missing}`, () => {
   it('is on paper what it is on the screen, in dark rooms too, and with closed lists open', async () => {
     await open('busy', { scheme: 'dark' }, async ({ page }) => {
       await page.emulateMedia({ media: 'print', colorScheme: 'dark' })
-      const seen = await page.evaluate(() => {
+      const seen = await page.evaluate<Record<string, unknown> & { rows: number }>(`(() => {
         const rows = [...document.querySelectorAll('details tr')]
         return {
           background: getComputedStyle(document.body).backgroundColor,
           text: getComputedStyle(document.body).color,
-          navigation: getComputedStyle(document.querySelector('nav') ?? document.body).display,
+          navigation: getComputedStyle(document.querySelector('nav')).display,
           hidden: rows.filter((row) => row.getBoundingClientRect().height === 0).length,
           rows: rows.length,
         }
-      })
+      })()`)
       expect(seen).toEqual({
         background: 'rgb(255, 255, 255)',
         text: 'rgb(0, 0, 0)',
@@ -199,8 +195,8 @@ describe.skipIf(found === undefined)(`in a browser${missing}`, () => {
 
   it('shows hostile text as text', async () => {
     await open('hostile', {}, async ({ page, complaints }) => {
-      expect(await page.evaluate(() => document.querySelectorAll('script, img').length)).toBe(0)
-      expect(await page.evaluate(() => document.body.innerText)).toContain('</script><img src=x onerror=alert(1)>')
+      expect(await page.evaluate("document.querySelectorAll('script, img').length")).toBe(0)
+      expect(await page.evaluate('document.body.innerText')).toContain('</script><img src=x onerror=alert(1)>')
       expect(complaints).toEqual([])
     })
   })
@@ -214,9 +210,7 @@ describe.skipIf(found === undefined)(`in a browser${missing}`, () => {
     try {
       await open('busy', {}, async ({ page, complaints }) => {
         expect(await page.title()).not.toBe('taken over')
-        expect(await page.evaluate(() => getComputedStyle(document.querySelector('#added')!).color)).not.toBe(
-          'rgb(1, 2, 3)',
-        )
+        expect(await page.evaluate("getComputedStyle(document.querySelector('#added')).color")).not.toBe('rgb(1, 2, 3)')
         expect(
           complaints.filter((complaint) => complaint.includes('Content Security Policy')).length,
         ).toBeGreaterThanOrEqual(3)
