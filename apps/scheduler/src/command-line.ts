@@ -23,6 +23,7 @@ const commandNames = [
   'archive',
   'statistics',
   'backup',
+  'report',
 ]
 
 /** @throws SchedulerError `usage` */
@@ -63,6 +64,7 @@ function hintFor(message: string, argv: readonly string[]): string {
           'until',
           'reason',
           'config',
+          'out',
         ])
   return (
     near ??
@@ -238,6 +240,20 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
   )
   const withStatistics = statisticsCommandLine(withArchive, host, end, flagsOf)
   return backupCommandLine(withStatistics, host, end, flagsOf)
+    .command(
+      'report',
+      'a page to look at: one HTML file of what is on record',
+      (command) =>
+        command.options({
+          out: { type: 'string', default: 'report.html', requiresArg: true, describe: 'where to; - is stdout' },
+          since: { type: 'string', default: '30d', requiresArg: true, describe: 'how far back' },
+        }),
+      async (args) => {
+        const { report } = await import('./commands/report.js')
+        const sinceMs = durationOf('--since', args.since)
+        end(await report(host, { flags: flagsOf(args), out: args.out, sinceMs }))
+      },
+    )
     .strict()
     .recommendCommands()
     .version(version)

@@ -4,8 +4,18 @@ import { firstRun } from './first-run.js'
 import { newKillmails } from './new-killmails.js'
 import { ownSchema } from './own-schema.js'
 import { records } from './records.js'
+import { report } from './report.js'
 import { rollups } from './rollups.js'
 import { secondRun } from './second-run.js'
 
 /** The show, in order. */
-export const parts: readonly Part[] = [ownSchema, firstRun, secondRun, newKillmails, rollups, coldStorage, records]
+export const parts: readonly Part[] = [
+  ownSchema,
+  firstRun,
+  secondRun,
+  newKillmails,
+  rollups,
+  coldStorage,
+  records,
+  report,
+]
