@@ -1,6 +1,7 @@
 /** The command line, as yargs knows it. Loaded only when there is one. */
 import { didYouMean, duration, SchedulerError, severities } from '@battlescope/scheduler-core'
 import yargs, { type Argv } from 'yargs'
+import { alertsCommandLine } from './alerts-command-line.js'
 import { archiveCommandLine } from './archive-command-line.js'
 import type { Host } from './host.js'
 import { statisticsCommandLine } from './statistics-command-line.js'
@@ -21,6 +22,7 @@ const commandNames = [
   'release',
   'archive',
   'statistics',
+  'alerts',
 ]
 
 /** @throws SchedulerError `usage` */
@@ -61,6 +63,7 @@ function hintFor(message: string, argv: readonly string[]): string {
           'until',
           'reason',
           'config',
+          'channel',
         ])
   return (
     near ??
@@ -142,7 +145,7 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
     )
     .command(
       'status',
-      'each task: last outcome, next slot, claim, failures, findings; what is stuck',
+      'each task: last outcome, next slot, claim, failures, findings; alerts; what is stuck',
       (command) => command.options(json),
       async (args) => {
         end(await (await import('./commands/inspect.js')).status(host, { ...jsonOf(args), flags: flagsOf(args) }))
@@ -234,7 +237,8 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
       .demandCommand(1, 'archive needs one of: list, verify, restore, adopt')
       .strict(),
   )
-  return statisticsCommandLine(withArchive, host, end, flagsOf)
+  const withStatistics = statisticsCommandLine(withArchive, host, end, flagsOf)
+  return alertsCommandLine(withStatistics, host, end, { flagsOf, untilOf })
     .strict()
     .recommendCommands()
     .version(version)

@@ -1,7 +1,7 @@
 /** Every section of options that the program knows before it loads packages: what is read, printed, documented and checked. */
 import { coldStorageConfig } from '@battlescope/cold-storage'
 import { redisOptions, redisSection } from '@battlescope/redis'
-import { taskSection, type AnyTask, type Section } from '@battlescope/scheduler-core'
+import { alertPolicyOptions, taskSection, type AnyTask, type Section } from '@battlescope/scheduler-core'
 import type { z } from 'zod'
 import { programSection } from './program-options.js'
 
@@ -13,6 +13,7 @@ interface NamedSection {
 /** Sections that are no task's, such as the store's or the alerts', by name: an entry here is all that a new one needs. */
 export const namedSections = {
   'cold-storage': { description: 'where archives go', schema: coldStorageConfig },
+  alerts: { description: 'who is told of what, and when', schema: alertPolicyOptions },
   redis: { description: redisSection.description ?? '', schema: redisOptions },
 } as const satisfies Readonly<Record<string, NamedSection>>
 

@@ -12,7 +12,7 @@ import type { AlertChanges, AlertStore } from './alert-store.js'
 import type { AlertMessage, AlertRouting, StateChannel } from './channel.js'
 import { deliverMessages, deliverState, sendUnstored, type DeliveryPass } from './deliver.js'
 import { uuidOf } from './key.js'
-import { messagesAfterGap, outageMessages } from './outage.js'
+import { messagesAfterGap } from './outage.js'
 import { isRare, needsEveryTask, notEnabledPrefix, ownFindings } from './own-findings.js'
 import { planAlerts, type AlertRow, type Evidence } from './plan-alerts.js'
 import { contentOf, planMessages, routedTo } from './plan-messages.js'
@@ -270,46 +270,4 @@ function periodMs(schedule: Schedule, now: Date, expectedIntervalMs: number): nu
     slot = next
   }
   return longest
-}
-
-/**
- * Tells every channel, without any state, that the database cannot be reached. No heartbeat is sent.
- * @param setting the store is not used
- */
-export async function tellOutage(
-  setting: Omit<AlertingSetting, 'store' | 'budgetMs'> & { readonly input: AlertInput },
-  reason: string,
-): Promise<void> {
-  const { input, expectedIntervalMs, now, timer, signal, random, safe, logger } = setting
-  const { policy, database, routing } = input
-  const { each, digest, state } = outageMessages(
-    { policy, database, expectedIntervalMs, routing, now: now() },
-    safe.text(reason),
-  )
-  if (each.length + digest.length + state.length === 0) return
-  let http: ReturnType<AlertInput['http']> | undefined
-  const capMs = Math.min(policy.deliveryTimeout, setting.remainingMs())
-  const client = async () => {
-    http ??= input.http()
-    return (await http).client
-  }
-  const pass = { http: client, now, expectedIntervalMs, capMs, timer, signal, random, safe, logger }
-  try {
-    await sendUnstored(pass, [
-      ...each.map(({ channel, message }) => ({
-        name: channel.name,
-        send: (context: Parameters<typeof channel.send>[1]) => channel.send(message, context),
-      })),
-      ...digest.map(({ channel, message }) => ({
-        name: channel.name,
-        send: (context: Parameters<typeof channel.send>[2]) => channel.send(message.id, [message], context),
-      })),
-      ...state.map(({ channel, content }) => ({
-        name: channel.name,
-        send: (context: Parameters<typeof channel.send>[1]) => channel.send({ firing: [content], resolved: [] }, context),
-      })),
-    ])
-  } finally {
-    if (http !== undefined) await (await http).close()
-  }
 }

@@ -1,5 +1,6 @@
 /** A month of runs every five minutes, with outages of everything, against a provider that knows alerts by key and one that does not. */
-import { Alerting, tellOutage, type AlertInput, type KnownTasks } from '../../src/alerts/alerting.js'
+import { Alerting, type AlertInput, type KnownTasks } from '../../src/alerts/alerting.js'
+import { tellOutage } from '../../src/alerts/direct.js'
 import type { AlertStore } from '../../src/alerts/alert-store.js'
 import type { AlertMessage, AlertRouting, Delivery, DigestChannel, EachChannel, Heartbeat } from '../../src/alerts/channel.js'
 import { defaultAlertPolicy } from '../../src/alerts/policy.js'
@@ -246,7 +247,7 @@ export async function simulateMonth({ seed, runs = runsOfMonth, breakStore }: Mo
       logger: silentLogger,
     }
     if (isIn(databaseDown, now)) {
-      await tellOutage(setting, 'connection refused')
+      await tellOutage({ ...setting, scrub: (text) => text }, 'connection refused')
       if (!wasDown) {
         databaseOutages += 1
         seenDown.push({ from: now, to: now })
