@@ -148,7 +148,9 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
     }
     if (!dryRun) await recordRun(store, input, report, state, span)
     const entries = [...input.builtIn.tasks, ...thirdParty.entries]
-    await alerting?.evaluate({ entries, disabled, complete: thirdParty.complete && input.builtIn.disabled.length === 0 })
+    // Whoever limits a run, as a job of its own for one task does, may have limited the list of tasks, too.
+    const complete = only === undefined && thirdParty.complete && input.builtIn.disabled.length === 0
+    await alerting?.evaluate({ entries, disabled, complete })
     await sendMetrics(execution, input, entries)
     if (only === undefined && didItsWork(report)) await alerting?.workDone()
     await alerting?.end()

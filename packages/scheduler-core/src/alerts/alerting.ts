@@ -13,7 +13,7 @@ import type { AlertMessage, AlertRouting, StateChannel } from './channel.js'
 import { deliverMessages, deliverState, sendUnstored, type DeliveryPass } from './deliver.js'
 import { uuidOf } from './key.js'
 import { messagesAfterGap } from './outage.js'
-import { isRare, needsEveryTask, notEnabledPrefix, ownFindings } from './own-findings.js'
+import { goneAfterMs, isRare, needsEveryTask, notEnabledPrefix, ownFindings } from './own-findings.js'
 import { planAlerts, type AlertRow, type Evidence } from './plan-alerts.js'
 import { contentOf, planMessages, routedTo } from './plan-messages.js'
 import { defaultAlertPolicy, type AlertPolicy } from './policy.js'
@@ -140,7 +140,10 @@ export class Alerting {
         ...(known.complete ? {} : { silentOn: needsEveryTask }),
       },
     ]
-    const names = [...known.entries, ...known.disabled].map(({ name }) => name)
+    const runsElsewhere = reading.tasks.filter(
+      ({ lastClaimedAt }) => lastClaimedAt !== undefined && now.getTime() - lastClaimedAt.getTime() <= goneAfterMs,
+    )
+    const names = [...known.entries, ...known.disabled, ...runsElsewhere].map(({ name }) => name)
     const alerts = planAlerts({
       now,
       rows: reading.rows,
@@ -165,7 +168,16 @@ export class Alerting {
       newId: randomUUID,
     })
     const evaluated = reading.evidence.map(({ id }) => id)
-    const changed = [alerts.changed, alerts.forgotten, evaluated, ...Object.values(messages)] as readonly unknown[][]
+    const changed: readonly (readonly unknown[])[] = [
+      alerts.changed,
+      alerts.forgotten,
+      evaluated,
+      messages.messages,
+      messages.rewritten,
+      messages.told,
+      messages.untold,
+      messages.dead,
+    ]
     return changed.every(({ length }) => length === 0) ? undefined : { alerts, messages, evaluated }
   }
 

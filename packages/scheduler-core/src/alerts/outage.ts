@@ -34,8 +34,9 @@ export interface OutageMessages {
 }
 
 /**
- * What to send in a run that cannot reach the database. Channels with a key are told each time, under the same key and, within a reminder
- * interval, the same id. A channel that collects messages has no key: it hears of it in the first run of each outage interval of the clock.
+ * What to send in a run that cannot reach the database. Channels with a key are told each time, under the same key. The id is another in
+ * each run: nobody knows whether this is still the outage of the last one. A channel that collects messages has no key: it hears of it in
+ * the first run of each outage interval of the clock.
  */
 export function outageMessages(question: OutageQuestion, reason: string): OutageMessages {
   const { now, policy, routing, expectedIntervalMs } = question
@@ -51,7 +52,7 @@ export function outageMessages(question: OutageQuestion, reason: string): Outage
   const isFirstOfInterval = now.getTime() % policy.outageInterval < expectedIntervalMs
   return {
     each: channels.flatMap((channel) =>
-      channel.kind === 'each' ? [{ channel, message: messageOf(channel.name, policy.reminderInterval) }] : [],
+      channel.kind === 'each' ? [{ channel, message: messageOf(channel.name, expectedIntervalMs) }] : [],
     ),
     digest: channels.flatMap((channel) =>
       channel.kind === 'digest' && isFirstOfInterval

@@ -12,8 +12,11 @@ const failuresOfFrequentTask = 3
 const staleIntervals = 6
 /** How long a task that is no longer enabled counts as forgotten rather than removed. */
 const forgottenForMs = 7 * 86_400_000
-/** Whoever changes the list of tasks in two steps is not told of the first. */
-const removalHoldDownMs = 3_600_000
+/**
+ * A task that is not enabled here and ran within this time has a job of its own, with a list of its own: a daily one is the least frequent
+ * that can be told from one that is gone.
+ */
+export const goneAfterMs = 26 * 3_600_000
 const runsOverBudget = 3
 const deadLettersCountForMs = 86_400_000
 /** A message that waits for so long is told of through other channels. */
@@ -128,14 +131,15 @@ function ofTask(task: OwnTaskFacts, periodMs: number, { now, expectedIntervalMs 
 function notEnabled({ name, periodMs, lastClaimedAt }: OwnTaskFacts, { now }: OwnFacts): readonly Finding[] {
   // Rows with a colon are those of packages, which are claimed to be loaded.
   if (periodMs !== undefined || lastClaimedAt === undefined || name.includes(':')) return []
-  if (now.getTime() - lastClaimedAt.getTime() > forgottenForMs) return []
+  const idleMs = now.getTime() - lastClaimedAt.getTime()
+  if (idleMs <= goneAfterMs || idleMs > forgottenForMs) return []
   return [
     {
       key: `${notEnabledPrefix}${name}`,
       severity: 'warning',
       summary: `The task ${name} ran until ${lastClaimedAt.toISOString()} and is no longer enabled`,
       details: { hint: `add it to SCHEDULER_TASKS, or: battlescope-scheduler alerts mute scheduler/task-not-enabled/${name} --until 7d` },
-      holdDownMs: removalHoldDownMs,
+      holdDownMs: 0,
     },
   ]
 }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { duration } from '../option-types.js'
 import type { Severity } from '../task.js'
 
-/** Options of the section `alerts` that belong to no provider. */
+/** Options of the section `alerts` that belong to no provider: spread its `shape` beside those that do. */
 export const alertPolicyOptions = z.object({
   installation: z
     .string()
@@ -17,7 +17,7 @@ export const alertPolicyOptions = z.object({
     warning: duration({ min: '0s' }).prefault('5m').describe('The same for warning.'),
     error: duration({ min: '0s' }).prefault('0s').describe('The same for error.'),
     critical: duration({ min: '0s' }).prefault('0s').describe('The same for critical.'),
-  }).prefault({}),
+  }),
   resolveAfter: z
     .number()
     .int()
@@ -44,7 +44,7 @@ export const alertPolicyOptions = z.object({
       .describe('An alert that opens this often within the window flaps: it then stays open until it was quiet.'),
     window: duration({ min: '10m' }).prefault('6h').describe('Window in which openings are counted.'),
     quiet: duration({ min: '5m' }).prefault('1h').describe('How long a flapping alert must be good before it is resolved.'),
-  }).prefault({}),
+  }),
   deliveryTimeout: duration({ min: '1s', max: '30s' })
     .prefault('5s')
     .describe('Time for all deliveries of one pass, of which a run has two or three. What is left waits for the next.'),
@@ -63,5 +63,5 @@ export type AlertPolicy = Readonly<Omit<z.output<typeof alertPolicyOptions>, 'ho
 }
 
 export function defaultAlertPolicy(): AlertPolicy {
-  return z.parse(alertPolicyOptions, {})
+  return z.parse(alertPolicyOptions, { holdDown: {}, flapping: {} })
 }

@@ -121,7 +121,7 @@ export async function settle(db: StateDb, now: Now, message: ClaimedMessage, set
       leased_until: null,
       next_attempt_at: later(now, settlement.afterMs),
       ...(settlement.outcome === 'accepted'
-        ? { state: 'accepted', receipt: settlement.receipt }
+        ? { state: 'accepted' as const, receipt: settlement.receipt }
         : { reason: settlement.reason }),
     })
     .where('id', '=', message.id)
@@ -154,7 +154,7 @@ async function tellDelivered(db: StateDb, now: Now, { channel, name, incidentAt,
 async function bury(
   db: StateDb,
   now: Now,
-  { id, channel, name, incidentAt, transition, attempts }: Omit<ClaimedMessage, 'alert' | 'at' | 'receipt'>,
+  { id, channel, name, incidentAt, transition, at, attempts }: Omit<ClaimedMessage, 'alert' | 'receipt'>,
   reason: string,
   cause: 'refused' | 'expired',
 ): Promise<boolean> {
@@ -186,6 +186,13 @@ async function bury(
     await db
       .updateTable('alert_told')
       .set({ state: 'open' })
+      .where((e) => e.and(pair))
+      .execute()
+  // Nobody was called. What was refused would be refused again at once.
+  else if (transition === 'raised' || transition === 'reminded')
+    await db
+      .updateTable('alert_told')
+      .set({ called_at: cause === 'expired' ? at : now })
       .where((e) => e.and(pair))
       .execute()
   else if (transition === 'opened' || transition === 'resolved')

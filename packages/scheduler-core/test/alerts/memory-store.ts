@@ -205,7 +205,7 @@ export class MemoryAlertStore implements AlertStore {
   }
 
   #bury(
-    { id, channel, name, incidentAt, transition, attempts }: Omit<ClaimedMessage, 'alert' | 'at' | 'receipt'>,
+    { id, channel, name, incidentAt, transition, at, attempts }: Omit<ClaimedMessage, 'alert' | 'receipt'>,
     reason: string,
     cause: 'refused' | 'expired',
   ): void {
@@ -218,8 +218,10 @@ export class MemoryAlertStore implements AlertStore {
         ({ message, state, seq }) => state === 'dead' || seq <= stored.seq || pairOf(message) !== pair,
       )
     const told = this.told.get(pair)
-    if (told === undefined || (transition !== 'opened' && transition !== 'resolved')) return
-    if (cause === 'refused' && transition === 'opened') this.told.set(pair, { ...told, state: 'refused' })
+    if (told === undefined || transition === 'changed') return
+    if (transition === 'raised' || transition === 'reminded')
+      this.told.set(pair, { ...told, calledAt: cause === 'expired' ? at : this.#now() })
+    else if (cause === 'refused' && transition === 'opened') this.told.set(pair, { ...told, state: 'refused' })
     else if (cause === 'expired' && transition === 'resolved') this.told.set(pair, { ...told, state: 'open' })
     else this.told.delete(pair)
   }

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { AlertStore } from '../../src/alerts/alert-store.js'
+import { createWorld } from '../support.js'
 import type { MemoryAlertStore } from './memory-store.js'
-import { runsOfMonth, simulateMonth } from './month.js'
+import { memoryBackend, runsOfMonth, simulateMonth } from './month.js'
+import { postgresBackend } from './postgres-backend.js'
 
 const seeds = [1, 2, 3, 4, 5, 6]
 
@@ -94,10 +96,25 @@ describe(`a month of ${runsOfMonth} runs, with outages of provider, chat, Postgr
   it.each(bugs)('would notice that %s', async (_, breakStore) => {
     const found: string[] = []
     for (const seed of seeds) {
-      const { violations } = await simulateMonth({ seed, breakStore })
+      const { violations } = await simulateMonth({ seed, backend: (now) => memoryBackend(now, breakStore) })
       found.push(...violations)
       if (found.length > 0) break
     }
     expect(found.length).toBeGreaterThan(0)
+  })
+})
+
+describe('two days on PostgreSQL', () => {
+  it('end as in memory', async () => {
+    const world = await createWorld()
+    try {
+      const backend = (now: () => Date) => postgresBackend(world, now)
+      const month = await simulateMonth({ seed: 11, days: 2, backend })
+      expect(month.violations).toEqual([])
+      expect(month.incidents.length).toBeGreaterThan(3)
+      expect(month).toEqual(await simulateMonth({ seed: 11, days: 2 }))
+    } finally {
+      await world.close()
+    }
   })
 })

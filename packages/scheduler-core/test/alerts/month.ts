@@ -7,6 +7,7 @@ import { defaultAlertPolicy } from '../../src/alerts/policy.js'
 import { safeText } from '../../src/execute/safe-text.js'
 import type { Finding, TaskLogger } from '../../src/task.js'
 import { entry } from '../support.js'
+import type { AlertReading, EvidenceRow } from '../../src/state/alert-rows.js'
 import { MemoryAlertStore } from './memory-store.js'
 
 const minute = 60_000
@@ -36,12 +37,14 @@ interface Window {
 
 const isIn = (windows: readonly Window[], at: number) => windows.some(({ from, to }) => at >= from && at < to)
 
-/** Some of hours, and one of three days. */
-function outages(random: () => number, count: number): readonly Window[] {
-  const short = Array.from({ length: count }, () => {
-    const from = start + day + random() * 26 * day
+/** Some of hours, and one of three days where there is room for it. */
+function outages(random: () => number, count: number, days: number): readonly Window[] {
+  const first = Math.min(day, (days * day) / 10)
+  const short = Array.from({ length: Math.ceil((count * days) / 30) }, () => {
+    const from = start + first + random() * (days - 0.1) * 0.9 * day
     return { from, to: from + (0.2 + 5 * random()) * hour }
   })
+  if (days < 30) return short
   const from = start + (3 + 20 * random()) * day
   return [...short, { from, to: from + 3 * day }]
 }
@@ -49,7 +52,7 @@ function outages(random: () => number, count: number): readonly Window[] {
 /** When something was really wrong. Quiet in between for long enough that nothing flaps. */
 function troubles(random: () => number): readonly Window[] {
   const windows: Window[] = []
-  for (let at = start + 2 * hour + random() * 2 * day; at < start + 29 * day; ) {
+  for (let at = start + 2 * hour + random() * 8 * hour; at < start + 29 * day; ) {
     const to = at + (0.1 + (random() < 0.2 ? 40 * random() : 3 * random())) * hour
     windows.push({ from: at, to })
     at = to + 8 * hour + random() * 2 * day
@@ -90,11 +93,38 @@ class KeyedProvider {
   }
 }
 
+/** Where the rows are. */
+export interface Backend {
+  readonly store: AlertStore
+  /** A run of a task was recorded. */
+  record(run: Omit<EvidenceRow, 'id'>): Promise<void>
+  /** A run of the scheduler was recorded. */
+  ended(tasks: AlertReading['tasks'], run: AlertReading['runs'][number]): Promise<void>
+  deadLetters(): Promise<number>
+}
+
+export function memoryBackend(now: () => Date, change: (store: MemoryAlertStore) => AlertStore = (store) => store): Backend {
+  const store = new MemoryAlertStore(now, new Date(start - day))
+  let id = 0
+  return {
+    store: change(store),
+    record: async (run) => {
+      id += 1
+      store.evidence.push({ ...run, id: String(id) })
+    },
+    ended: async (tasks, run) => {
+      store.facts = { tasks, runs: [run] }
+    },
+    deadLetters: async () => store.messages.filter(({ state }) => state === 'dead').length,
+  }
+}
+
 export interface MonthOptions {
   readonly seed: number
-  readonly runs?: number
-  /** Wraps the store: to break it on purpose. */
-  readonly breakStore?: (store: MemoryAlertStore) => AlertStore
+  /** Default: a month. */
+  readonly days?: number
+  /** Default: in memory. */
+  readonly backend?: (now: () => Date) => Backend
 }
 
 export interface Month {
@@ -106,19 +136,20 @@ export interface Month {
   readonly databaseOutages: number
 }
 
-export async function simulateMonth({ seed, runs = runsOfMonth, breakStore }: MonthOptions): Promise<Month> {
+export async function simulateMonth({ seed, days = 30, backend: open = memoryBackend }: MonthOptions): Promise<Month> {
+  const runs = days * 288
   const random = randomOf(seed)
   const policy = { ...defaultAlertPolicy(), installation: 'month' }
-  const providerDown = outages(random, 8)
-  const chatDown = outages(random, 5)
-  const databaseDown = outages(random, 3)
-  const schedulerDown = outages(random, 4)
+  const providerDown = outages(random, 8, days)
+  const chatDown = outages(random, 5, days)
+  const databaseDown = outages(random, 3, days)
+  const schedulerDown = outages(random, 4, days)
   const keys = ['queue', 'ingestion', 'replica', 'integrity']
   const trouble = new Map(keys.map((key) => [key, troubles(random)]))
   const backupTrouble = troubles(random)
 
   let now = start
-  const store = new MemoryAlertStore(() => new Date(now), new Date(start - day))
+  const backend = open(() => new Date(now))
   const pager = new KeyedProvider()
   const chat: { at: number; message: AlertMessage }[] = []
   const violations: string[] = []
@@ -225,12 +256,10 @@ export async function simulateMonth({ seed, runs = runsOfMonth, breakStore }: Mo
     }
   }
 
-  let runId = 0
   let crashes = 0
   let lastBackup = -1
   let databaseOutages = 0
   let wasDown = false
-  let lastEnded: Date | undefined
   const seenDown: Window[] = []
   for (let index = 0; index < runs; index += 1) {
     now = start + index * intervalMs + random() * 20_000
@@ -261,7 +290,7 @@ export async function simulateMonth({ seed, runs = runsOfMonth, breakStore }: Mo
     if (killedAfter < Infinity) crashes += 1
     const alerting = new Alerting({
       ...setting,
-      store: dying(breakStore?.(store) ?? store, killedAfter),
+      store: dying(backend.store, killedAfter),
       budgetMs: 40_000,
     })
     await alerting.begin()
@@ -272,37 +301,38 @@ export async function simulateMonth({ seed, runs = runsOfMonth, breakStore }: Mo
       if (found) findings.push({ key, severity: 'error', summary: `${key} is wrong` })
       if (!fails) observe(`health/${key}`, found, policy.resolveAfter)
     }
-    const record = (task: string, outcome: 'succeeded' | 'failed', of: readonly Finding[]) => {
-      runId += 1
-      store.evidence.push({ id: String(runId), task, outcome, finishedAt: new Date(now), findings: of })
-    }
-    record('health', fails ? 'failed' : 'succeeded', fails ? [] : findings)
+    const record = (task: string, outcome: 'succeeded' | 'failed', of: readonly Finding[]) =>
+      backend.record({ task, outcome, finishedAt: new Date(now), findings: of })
+    await record('health', fails ? 'failed' : 'succeeded', fails ? [] : findings)
     const backupSlot = Math.floor(now / day)
     if (backupSlot !== lastBackup) {
       lastBackup = backupSlot
       const found = isIn(backupTrouble, now)
       observe('backup/old', found, 1)
-      record('backup', 'succeeded', found ? [{ key: 'old', severity: 'error', summary: 'the backup is old' }] : [])
+      await record('backup', 'succeeded', found ? [{ key: 'old', severity: 'error', summary: 'the backup is old' }] : [])
     }
-    lastEnded = new Date(now + 1000)
-    store.facts = {
-      tasks: [taskRow('health', now), taskRow('backup', now)],
-      runs: [{ startedAt: new Date(now), finishedAt: lastEnded }],
-    }
+    await backend.ended([taskRow('health', now), taskRow('backup', now)], {
+      startedAt: new Date(now),
+      finishedAt: new Date(now + 1000),
+    })
     await alerting.evaluate(known)
     await alerting.workDone()
     await alerting.end()
   }
 
   // ── what must hold ───────────────────────────────────────────────────────────────────────────────────────────
-  const settled = now - 2 * day
+  const settled = now - Math.min(2, days / 4) * day
+  /** Whatever was over by then had the time to arrive, outages of days included. */
+  const closed = days < 30 ? settled : settled - 3 * day
   const received = pager.received
   // A message waits while the provider, the scheduler or the database is away: nobody can deliver it.
   const away = [...schedulerDown, ...databaseDown]
-  const mayExpire = (at: number, down: readonly Window[]) =>
-    !Array.from({ length: 250 }, (_, index) => at + 11 * minute + index * intervalMs).some(
-      (instant) => instant < at + policy.maximumAge - 35 * minute && !isIn(down, instant) && !isIn(away, instant),
-    )
+  // An hour of everything being there, before the message is too old, is enough even after the longest back-off.
+  const mayExpire = (at: number, down: readonly Window[]) => {
+    const instants = Array.from({ length: 275 }, (_, index) => at + index * intervalMs)
+    const works = (instant: number) => !isIn(down, instant) && !isIn(away, instant)
+    return !instants.some((_, index) => index + 12 < instants.length && instants.slice(index, index + 13).every(works))
+  }
   for (const incident of incidents) {
     const { key, firedAt, resolvedAt } = incident
     const what = `${key} of ${new Date(firedAt).toISOString()}`
@@ -313,7 +343,7 @@ export async function simulateMonth({ seed, runs = runsOfMonth, breakStore }: Mo
     const closes = ofIncident.filter(({ message }) => message.transition === 'resolved').length
     const lost = mayExpire(firedAt, providerDown)
     if (opens > 1 || (opens === 0 && !lost && firedAt < settled)) violations.push(`${what}: opened ${opens} times`)
-    if (closes > opens || (closes < opens && resolvedAt !== undefined && resolvedAt < settled - 3 * day))
+    if (closes > opens || (closes < opens && resolvedAt !== undefined && resolvedAt < closed))
       violations.push(`${what}: closed ${closes} times after ${opens} openings`)
     // While the provider was away for longer than a message may wait, it is opened anew when the provider is back.
     if (opens === 0 && resolvedAt === undefined && firedAt < settled) violations.push(`${what}: never opened, still fires`)
@@ -323,7 +353,7 @@ export async function simulateMonth({ seed, runs = runsOfMonth, breakStore }: Mo
     const chatOpens = inChat.filter(({ message }) => message.transition === 'opened').length
     const chatCloses = inChat.filter(({ message }) => message.transition === 'resolved').length
     if (chatOpens === 0 && firedAt < settled && !mayExpire(firedAt, chatDown)) violations.push(`${what}: not in the chat`)
-    if (chatOpens > 0 && chatCloses === 0 && resolvedAt !== undefined && resolvedAt < settled - 3 * day)
+    if (chatOpens > 0 && chatCloses === 0 && resolvedAt !== undefined && resolvedAt < closed)
       violations.push(`${what}: never closed in the chat`)
     const pages = ofIncident.filter(({ page }) => page)
     for (const [index, page] of pages.entries()) {
@@ -353,7 +383,7 @@ export async function simulateMonth({ seed, runs = runsOfMonth, breakStore }: Mo
     incidents,
     violations,
     pages: received.filter(({ page }) => page).length,
-    deadLetters: store.messages.filter(({ state }) => state === 'dead').length,
+    deadLetters: await backend.deadLetters(),
     crashes,
     databaseOutages,
   }

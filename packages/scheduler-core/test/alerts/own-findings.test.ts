@@ -66,12 +66,14 @@ describe('the scheduler finds of itself', () => {
     expect(ofTask({ lastSuccessAt: at(-31), paused: true })).toEqual([])
   })
 
-  it('a task that ran within a week and is no longer enabled', () => {
+  it('a task that ran within a week, not within a day, and is no longer enabled', () => {
     const gone = { periodMs: undefined }
+    expect(ofTask({ ...gone, lastClaimedAt: at(-26 * 60) })).toEqual([])
+    expect(ofTask({ ...gone, lastClaimedAt: at(-26 * 60 - 1) })).toEqual(['task-not-enabled/analyze warning'])
     expect(ofTask({ ...gone, lastClaimedAt: at(-7 * 24 * 60) })).toEqual(['task-not-enabled/analyze warning'])
     expect(ofTask({ ...gone, lastClaimedAt: at(-7 * 24 * 60 - 1) })).toEqual([])
     expect(ofTask({ ...gone, lastClaimedAt: undefined })).toEqual([])
-    expect(ofTask({ ...gone, name: 'package:@acme/loot' })).toEqual([])
+    expect(ofTask({ ...gone, name: 'package:@acme/loot', lastClaimedAt: at(-2000) })).toEqual([])
   })
 
   it('a run that ended without a word, and a claim that cannot be freed', () => {

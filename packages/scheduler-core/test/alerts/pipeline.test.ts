@@ -125,11 +125,21 @@ describe('a finding', () => {
     expect(provider.at('pager')).toEqual(['opened health/queue'])
   })
 
-  it('of a task that is no longer enabled is taken back, with the reason', async () => {
+  it('of a task that is no longer enabled is taken back a day later, with the reason, and not by a run of one task', async () => {
     findings = [finding()]
     await go()
-    await go({}, [entry({ name: 'other', run: () => Promise.resolve({ outcome: 'succeeded' }) })])
-    expect(provider.at('pager')).toEqual(['opened health/queue', 'resolved health/queue'])
+    const other = [entry({ name: 'other', run: () => Promise.resolve({ outcome: 'succeeded' }) })]
+    // As if a job of its own ran it.
+    await go({}, other)
+    await world.database.query(`UPDATE scheduler.task SET last_claimed_at = now() - interval '27 hours' WHERE name = 'health'`)
+    await go({ only: ['other'] }, other)
+    expect(provider.at('pager')).toEqual(['opened health/queue'])
+    await go({}, other)
+    expect(provider.at('pager')).toEqual([
+      'opened health/queue',
+      'resolved health/queue',
+      'opened scheduler/task-not-enabled/health',
+    ])
     expect(await world.database.query(`SELECT resolution FROM scheduler.alert WHERE task = 'health'`)).toEqual([
       { resolution: 'the task health is no longer enabled' },
     ])

@@ -183,6 +183,19 @@ describe.each(['PostgreSQL', 'memory'])('the store in %s', (kind) => {
     expect(reading.told).toMatchObject([{ name: 'health/disk', state: 'open' }])
   })
 
+  it('lets people be called again when a call got lost', async () => {
+    await store.evaluate(() =>
+      changes({
+        messages: [message({ transition: 'reminded', at: at(-60) }), message({ name: 'health/disk', transition: 'raised' })],
+        told: [told(), told({ name: 'health/disk' })],
+      }),
+    )
+    await store.expire(hour)
+    await store.settle([(await store.claimNext('pager', minute))!], { outcome: 'dead', reason: 'status 400' })
+    const calls = (await store.read()).told.map(({ name, calledAt }) => [name, calledAt])
+    expect(Object.fromEntries(calls)).toEqual({ 'health/queue': at(-60), 'health/disk': at(0) })
+  })
+
   it('lets nothing get too old that is on its way at this moment', async () => {
     await store.insertMessages([message({ at: at(-60) })])
     await store.claimNext('pager', minute)
