@@ -12,7 +12,11 @@ export function alertsCommandLine(
     readonly untilOf: (text: string | undefined) => Date | number | undefined
   },
 ): Argv {
-  const pattern = { type: 'string', demandOption: true, describe: "of alert names as status shows them; '*' for anything" } as const
+  const pattern = {
+    type: 'string',
+    demandOption: true,
+    describe: "of alert names as status shows them; '*' for anything",
+  } as const
   return parser.command('alerts', 'mute alerts, or try the channels', (command) =>
     command
       .command(

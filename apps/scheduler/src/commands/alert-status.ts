@@ -54,9 +54,13 @@ export function presentAlerts(
     output.line(`muted: ${pattern} until ${until.toISOString()}${reason === undefined ? '' : `: ${reason}`}`)
   for (const { channel, waiting, lastFailure } of channels)
     if (waiting > 0)
-      output.line(`${output.paint('waiting', 'yellow')} for ${channel}: ${waiting} messages${lastFailure === undefined ? '' : `; last failure: ${lastFailure}`}`)
+      output.line(
+        `${output.paint('waiting', 'yellow')} for ${channel}: ${waiting} messages${lastFailure === undefined ? '' : `; last failure: ${lastFailure}`}`,
+      )
   for (const letter of deadLetters)
-    output.line(`${output.paint('not delivered', 'red')} to ${letter.channel}: ${letter.name} ${letter.transition} of ${letter.at.toISOString()}: ${letter.reason}`)
+    output.line(
+      `${output.paint('not delivered', 'red')} to ${letter.channel}: ${letter.name} ${letter.transition} of ${letter.at.toISOString()}: ${letter.reason}`,
+    )
   const more = channels.reduce((sum, channel) => sum + channel.deadLetters, 0) - deadLetters.length
   if (more > 0) output.line(output.paint(`and ${more} more that were not delivered`, 'dim'))
 }

@@ -41,7 +41,10 @@ export async function unmute(host: Host, flags: Flags, pattern: string): Promise
     if (!(await store.unmute(pattern))) {
       const patterns = mutes.map((each) => each.pattern)
       throw new SchedulerError('usage', `there is no mute '${pattern}'`, {
-        hint: patterns.length === 0 ? 'nothing is muted' : (didYouMean(pattern, patterns) ?? `muted: ${patterns.join(', ')}`),
+        hint:
+          patterns.length === 0
+            ? 'nothing is muted'
+            : (didYouMean(pattern, patterns) ?? `muted: ${patterns.join(', ')}`),
       })
     }
     output.line(`${pattern} is no longer muted: what still fires is told by the next run`)
@@ -119,9 +122,13 @@ async function withAlerts(
     async ({ connections }) => {
       const state = await new StateStore(connections, program.schema).readState()
       if (state.instanceId === undefined) {
-        throw new SchedulerError('configuration', `the schema '${program.schema}' is not there, or is of another version`, {
-          hint: 'run `migrate` first',
-        })
+        throw new SchedulerError(
+          'configuration',
+          `the schema '${program.schema}' is not there, or is of another version`,
+          {
+            hint: 'run `migrate` first',
+          },
+        )
       }
       await work(new PostgresAlertStore(connections, program.schema), new Output(host), state.now)
     },

@@ -83,7 +83,8 @@ export async function status(host: Host, options: InspectOptions): Promise<numbe
       state: read,
       lastRuns: read.schemaVersion === undefined ? [] : await store.selectLastRuns(),
       // Undefined also where a run of this version has not made the tables yet.
-      alerts: read.instanceId === undefined ? undefined : await alertStatus(new PostgresAlertStore(connections, schema)),
+      alerts:
+        read.instanceId === undefined ? undefined : await alertStatus(new PostgresAlertStore(connections, schema)),
     }
   })
   const registry = await loadRegistry(host, configuration, state)

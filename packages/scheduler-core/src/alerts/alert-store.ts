@@ -47,7 +47,10 @@ export interface AlertStore {
   /** The next message of a channel, in order for each alert, leased for `leaseMs`. */
   claimNext(channel: string, leaseMs: number): Promise<ClaimedMessage | undefined>
   /** Everything that a digest channel is to be told at once, under one id that outlasts failed attempts. */
-  claimDigest(channel: string, leaseMs: number): Promise<{ readonly id: string; readonly messages: readonly ClaimedMessage[] } | undefined>
+  claimDigest(
+    channel: string,
+    leaseMs: number,
+  ): Promise<{ readonly id: string; readonly messages: readonly ClaimedMessage[] } | undefined>
   /** Of messages whose lease another process has taken meanwhile nothing is changed. */
   settle(messages: readonly ClaimedMessage[], settlement: Settlement): Promise<void>
   /** For channels of which nothing is stored. */

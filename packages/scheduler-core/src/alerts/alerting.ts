@@ -85,7 +85,13 @@ export class Alerting {
       const reading = await store.read()
       const changes = plan(reading) === undefined ? undefined : await store.evaluate(plan)
       for (const { name, to, row } of changes?.alerts.transitions ?? []) {
-        const fields = { event: 'alert', alert: name, severity: row.severity, summary: row.summary, silence: row.silence }
+        const fields = {
+          event: 'alert',
+          alert: name,
+          severity: row.severity,
+          summary: row.summary,
+          silence: row.silence,
+        }
         if (to === 'resolved') logger.info({ ...fields, resolution: row.resolution }, 'alert resolved')
         else logger.warn(fields, 'alert fires')
       }
@@ -113,7 +119,9 @@ export class Alerting {
   #plan(reading: AlertReading, known: KnownTasks): AlertChanges | undefined {
     const { expectedIntervalMs, budgetMs } = this.#setting
     const { now } = reading
-    const periods = new Map(known.entries.map(({ name, schedule }) => [name, periodMs(schedule, now, expectedIntervalMs)]))
+    const periods = new Map(
+      known.entries.map(({ name, schedule }) => [name, periodMs(schedule, now, expectedIntervalMs)]),
+    )
     const firstSight = new Map(reading.tasks.map(({ name, firstSeenAt }) => [name, firstSeenAt]))
     const evidence: readonly Evidence[] = [
       ...reading.evidence.map((run) => ({
@@ -185,7 +193,8 @@ export class Alerting {
   #channelFacts({ channels }: AlertReading) {
     const ofState = new Set(this.#routing.channels.filter(({ kind }) => kind === 'state').map(({ name }) => name))
     return channels.map((row) => {
-      const fails = row.lastFailureAt !== undefined && (row.lastSuccessAt === undefined || row.lastSuccessAt < row.lastFailureAt)
+      const fails =
+        row.lastFailureAt !== undefined && (row.lastSuccessAt === undefined || row.lastSuccessAt < row.lastFailureAt)
       return {
         name: row.channel,
         newestDeadAt: row.newestDeadAt,
@@ -219,7 +228,19 @@ export class Alerting {
     const { store, now, expectedIntervalMs, timer, signal, random, safe, logger } = this.#setting
     const capMs = Math.min(this.#policy.deliveryTimeout, this.#setting.remainingMs())
     const { channels } = this.#routing
-    return { store, channels, http: () => this.#client(), now, expectedIntervalMs, capMs, timer, signal, random, safe, logger }
+    return {
+      store,
+      channels,
+      http: () => this.#client(),
+      now,
+      expectedIntervalMs,
+      capMs,
+      timer,
+      signal,
+      random,
+      safe,
+      logger,
+    }
   }
 
   async #client(): Promise<HttpClient> {

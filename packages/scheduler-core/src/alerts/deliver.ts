@@ -8,7 +8,15 @@ import type { Timer } from '../execute/clock.js'
 import type { SafeText } from '../execute/safe-text.js'
 import type { TaskLogger } from '../task.js'
 import type { AlertStore, ClaimedMessage, Settlement } from './alert-store.js'
-import type { AlertChannel, Delivery, DeliveryContext, DigestChannel, EachChannel, Heartbeat, StateChannel } from './channel.js'
+import type {
+  AlertChannel,
+  Delivery,
+  DeliveryContext,
+  DigestChannel,
+  EachChannel,
+  Heartbeat,
+  StateChannel,
+} from './channel.js'
 
 /** Back-off of one message: the first retry comes with the next run. */
 const firstBackoffMs = 60_000
@@ -145,7 +153,7 @@ export function settlementOf(
       return { outcome: 'dead', reason: delivery.reason }
     case 'retry': {
       const backoffMs = Math.min(longestBackoffMs, firstBackoffMs * 2 ** Math.min(attempts - 1, 10))
-      const jittered = backoffMs * (0.8 + 0.4 * random())
+      const jittered = Math.round(backoffMs * (0.8 + 0.4 * random()))
       return {
         outcome: 'retry',
         reason: delivery.reason,

@@ -32,7 +32,9 @@ export function shortHash(text: string): string {
 /** A UUID that is a pure function of `text`, for messages that two processes may make at once. */
 export function uuidOf(text: string): string {
   const hex = createHash('sha256').update(text).digest('hex')
-  return [hex.slice(0, 8), hex.slice(8, 12), `8${hex.slice(13, 16)}`, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join('-')
+  return [hex.slice(0, 8), hex.slice(8, 12), `8${hex.slice(13, 16)}`, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join(
+    '-',
+  )
 }
 
 /** `*` stands for any characters, `/` among them; everything else for itself. */

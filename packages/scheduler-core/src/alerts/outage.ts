@@ -28,9 +28,18 @@ interface OutageQuestion extends OutageIdentity {
 }
 
 export interface OutageMessages {
-  readonly each: readonly { readonly channel: Extract<AlertChannel, { kind: 'each' }>; readonly message: AlertMessage }[]
-  readonly digest: readonly { readonly channel: Extract<AlertChannel, { kind: 'digest' }>; readonly message: AlertMessage }[]
-  readonly state: readonly { readonly channel: Extract<AlertChannel, { kind: 'state' }>; readonly content: AlertContent }[]
+  readonly each: readonly {
+    readonly channel: Extract<AlertChannel, { kind: 'each' }>
+    readonly message: AlertMessage
+  }[]
+  readonly digest: readonly {
+    readonly channel: Extract<AlertChannel, { kind: 'digest' }>
+    readonly message: AlertMessage
+  }[]
+  readonly state: readonly {
+    readonly channel: Extract<AlertChannel, { kind: 'state' }>
+    readonly content: AlertContent
+  }[]
 }
 
 /**
@@ -76,7 +85,9 @@ export function messagesAfterGap(question: OutageQuestion, lastRunEndedAt: Date 
   const content = outageContent(question, summary, lastRunEndedAt)
   const wanted = new Set(routing.channelsFor(content))
   return routing.channels
-    .filter((channel) => channel.kind !== 'state' && channel.transitions.includes('resolved') && wanted.has(channel.name))
+    .filter(
+      (channel) => channel.kind !== 'state' && channel.transitions.includes('resolved') && wanted.has(channel.name),
+    )
     .map((channel) => ({
       // Two processes that see the same gap make the same message.
       id: uuidOf(`${channel.name}\n${content.key}\n${lastRunEndedAt.toISOString()}`),

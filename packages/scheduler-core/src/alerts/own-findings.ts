@@ -65,14 +65,12 @@ export function ownFindings(facts: OwnFacts): readonly Finding[] {
   return [
     ...facts.tasks.flatMap((task) => (task.periodMs === undefined ? [] : ofTask(task, task.periodMs, facts))),
     ...facts.tasks.flatMap((task) => notEnabled(task, facts)),
-    ...facts.disabled.map(
-      ({ name, reason, hint }): Finding => ({
-        key: `package-disabled/${name}`,
-        severity: 'error',
-        summary: `${name} is disabled: ${reason}`,
-        details: hint === undefined ? {} : { hint },
-      }),
-    ),
+    ...facts.disabled.map(({ name, reason, hint }): Finding => ({
+      key: `package-disabled/${name}`,
+      severity: 'error',
+      summary: `${name} is disabled: ${reason}`,
+      details: hint === undefined ? {} : { hint },
+    })),
     ...overBudget(facts),
     ...facts.channels.flatMap((channel) => undelivered(channel, facts.now)),
   ]
@@ -138,7 +136,9 @@ function notEnabled({ name, periodMs, lastClaimedAt }: OwnTaskFacts, { now }: Ow
       key: `${notEnabledPrefix}${name}`,
       severity: 'warning',
       summary: `The task ${name} ran until ${lastClaimedAt.toISOString()} and is no longer enabled`,
-      details: { hint: `add it to SCHEDULER_TASKS, or: battlescope-scheduler alerts mute scheduler/task-not-enabled/${name} --until 7d` },
+      details: {
+        hint: `add it to SCHEDULER_TASKS, or: battlescope-scheduler alerts mute scheduler/task-not-enabled/${name} --until 7d`,
+      },
       holdDownMs: 0,
     },
   ]

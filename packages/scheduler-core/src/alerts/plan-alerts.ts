@@ -178,7 +178,8 @@ function seen(
 }
 
 function good(row: AlertRow, { at, rare }: Evidence, { policy, expectedIntervalMs }: AlertQuestion): AlertRow {
-  if (row.state === 'pending') return { ...row, state: 'resolved', resolvedAt: at, openedAt: undefined, silence: undefined }
+  if (row.state === 'pending')
+    return { ...row, state: 'resolved', resolvedAt: at, openedAt: undefined, silence: undefined }
   // Two looks within one run are one.
   const isAnother = row.lastGoodAt === undefined || at.getTime() - row.lastGoodAt.getTime() >= expectedIntervalMs / 2
   const goodRuns = isAnother ? row.goodRuns + 1 : row.goodRuns

@@ -201,7 +201,7 @@ class Draft {
   #sendChange(channel: StoringChannel, told: ToldRow, transition: AlertTransition, content: AlertContent): boolean {
     const waiting = this.#waitingFor(told)
     const last = waiting.at(-1)
-    if (last === undefined || transition === 'raised' && !last.untouched) {
+    if (last === undefined || (transition === 'raised' && !last.untouched)) {
       this.#send(channel, told, transition, content)
       return true
     }

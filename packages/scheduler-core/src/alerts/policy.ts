@@ -13,7 +13,9 @@ export const alertPolicyOptions = z.object({
       'Names this database in the key of every alert, such as production. Set it where a copy of the database has a scheduler, too.',
     ),
   holdDown: z.object({
-    info: duration({ min: '0s' }).prefault('15m').describe('How long a finding of severity info must last before it fires.'),
+    info: duration({ min: '0s' })
+      .prefault('15m')
+      .describe('How long a finding of severity info must last before it fires.'),
     warning: duration({ min: '0s' }).prefault('5m').describe('The same for warning.'),
     error: duration({ min: '0s' }).prefault('0s').describe('The same for error.'),
     critical: duration({ min: '0s' }).prefault('0s').describe('The same for critical.'),
@@ -24,7 +26,9 @@ export const alertPolicyOptions = z.object({
     .min(1)
     .max(100)
     .default(2)
-    .describe('Good runs of a task in a row until its alert is resolved. A task that runs hourly or less often needs one.'),
+    .describe(
+      'Good runs of a task in a row until its alert is resolved. A task that runs hourly or less often needs one.',
+    ),
   reminderInterval: duration({ min: '5m' })
     .prefault('4h')
     .describe('People are called again by an alert that still fires, at most this often.'),
@@ -43,14 +47,18 @@ export const alertPolicyOptions = z.object({
       .default(4)
       .describe('An alert that opens this often within the window flaps: it then stays open until it was quiet.'),
     window: duration({ min: '10m' }).prefault('6h').describe('Window in which openings are counted.'),
-    quiet: duration({ min: '5m' }).prefault('1h').describe('How long a flapping alert must be good before it is resolved.'),
+    quiet: duration({ min: '5m' })
+      .prefault('1h')
+      .describe('How long a flapping alert must be good before it is resolved.'),
   }),
   deliveryTimeout: duration({ min: '1s', max: '30s' })
     .prefault('5s')
     .describe('Time for all deliveries of one pass, of which a run has two or three. What is left waits for the next.'),
   maximumAge: duration({ min: '1h' })
     .prefault('24h')
-    .describe('A message that could not be delivered for so long becomes a dead letter. An alert that still fires then is opened anew.'),
+    .describe(
+      'A message that could not be delivered for so long becomes a dead letter. An alert that still fires then is opened anew.',
+    ),
   outageInterval: duration({ min: '5m' })
     .prefault('1h')
     .describe('While PostgreSQL is down, channels that collect messages are told once in this time.'),

@@ -130,7 +130,11 @@ export async function settle(db: StateDb, now: Now, message: ClaimedMessage, set
     .execute()
 }
 
-async function tellDelivered(db: StateDb, now: Now, { channel, name, incidentAt, transition }: ClaimedMessage): Promise<void> {
+async function tellDelivered(
+  db: StateDb,
+  now: Now,
+  { channel, name, incidentAt, transition }: ClaimedMessage,
+): Promise<void> {
   const pair = { channel, name, incident_at: incidentAt }
   if (transition === 'resolved') {
     await db
@@ -233,7 +237,11 @@ export async function recordAttempt(
   const values =
     failure === undefined
       ? { last_success_at: now, hold_until: null }
-      : { last_failure_at: now, last_failure: failure, ...(holdMs === undefined ? {} : { hold_until: later(now, holdMs) }) }
+      : {
+          last_failure_at: now,
+          last_failure: failure,
+          ...(holdMs === undefined ? {} : { hold_until: later(now, holdMs) }),
+        }
   await db
     .insertInto('alert_channel')
     .values({ channel, ...values })

@@ -40,10 +40,7 @@ export class PostgresAlertStore implements AlertStore {
 
   async read(): Promise<AlertReading> {
     return retryTransient(() =>
-      selectAlertReading(
-        (this.#connections.reader(this.#unit) as StateDb).withSchema(this.#schema),
-        this.#now(),
-      ),
+      selectAlertReading((this.#connections.reader(this.#unit) as StateDb).withSchema(this.#schema), this.#now()),
     )
   }
 
@@ -102,8 +99,7 @@ export class PostgresAlertStore implements AlertStore {
     if (first === undefined) return
     await this.#beside(async (db) => {
       for (const message of messages) await settle(db, this.#now(), message, settlement)
-      const failure =
-        settlement.outcome === 'retry' || settlement.outcome === 'dead' ? settlement.reason : undefined
+      const failure = settlement.outcome === 'retry' || settlement.outcome === 'dead' ? settlement.reason : undefined
       const holdMs = settlement.outcome === 'retry' ? settlement.holdMs : undefined
       await recordAttempt(db, this.#now(), first.channel, failure, holdMs)
     })

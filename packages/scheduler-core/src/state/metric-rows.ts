@@ -88,6 +88,21 @@ export async function selectMetricRows(db: StateDb): Promise<MetricRows> {
       jsonArrayFrom(
         e.selectFrom('task_metric').selectAll('task_metric').orderBy('task').orderBy('name').orderBy('attributes'),
       ).as('task_metrics'),
+      jsonArrayFrom(
+        e
+          .selectFrom('alert')
+          .select(['severity', sql<number>`count(*)`.as('count')])
+          .where('state', '=', 'firing')
+          .groupBy('severity'),
+      ).as('open_alerts'),
+      jsonArrayFrom(
+        e
+          .selectFrom('alert_message')
+          .select([
+            sql<number>`count(*) FILTER (WHERE state = 'waiting')`.as('waiting'),
+            sql<number>`count(*) FILTER (WHERE state = 'dead')`.as('dead'),
+          ]),
+      ).as('alert_messages'),
     ])
     .executeTakeFirstOrThrow()
   const [lastRun] = row.last_run

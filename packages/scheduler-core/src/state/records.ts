@@ -304,7 +304,5 @@ export async function deleteOldHistory(
     .where('state', '=', 'dead')
     .where('dead_at', '<', horizon(deadLetterRetentionMs))
     .executeTakeFirst()
-  return Number(
-    runs.numDeletedRows + wholeRuns.numDeletedRows + actions.numDeletedRows + deadLetters.numDeletedRows,
-  )
+  return Number(runs.numDeletedRows + wholeRuns.numDeletedRows + actions.numDeletedRows + deadLetters.numDeletedRows)
 }

@@ -19,7 +19,15 @@ const message = (channel: string, name: string, transition: NewMessage['transiti
   name,
   incidentAt: at(0),
   transition,
-  content: { key: name, task: 'health', findingKey: name, severity: 'error', summary: name, details: {}, openedAt: at(0) },
+  content: {
+    key: name,
+    task: 'health',
+    findingKey: name,
+    severity: 'error',
+    summary: name,
+    details: {},
+    openedAt: at(0),
+  },
   at: at(0),
 })
 

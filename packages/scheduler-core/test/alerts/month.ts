@@ -2,7 +2,14 @@
 import { Alerting, type AlertInput, type KnownTasks } from '../../src/alerts/alerting.js'
 import { tellOutage } from '../../src/alerts/direct.js'
 import type { AlertStore } from '../../src/alerts/alert-store.js'
-import type { AlertMessage, AlertRouting, Delivery, DigestChannel, EachChannel, Heartbeat } from '../../src/alerts/channel.js'
+import type {
+  AlertMessage,
+  AlertRouting,
+  Delivery,
+  DigestChannel,
+  EachChannel,
+  Heartbeat,
+} from '../../src/alerts/channel.js'
 import { defaultAlertPolicy } from '../../src/alerts/policy.js'
 import { safeText } from '../../src/execute/safe-text.js'
 import type { Finding, TaskLogger } from '../../src/task.js'
@@ -52,7 +59,7 @@ function outages(random: () => number, count: number, days: number): readonly Wi
 /** When something was really wrong. Quiet in between for long enough that nothing flaps. */
 function troubles(random: () => number): readonly Window[] {
   const windows: Window[] = []
-  for (let at = start + 2 * hour + random() * 8 * hour; at < start + 29 * day; ) {
+  for (let at = start + 2 * hour + random() * 8 * hour; at < start + 29 * day;) {
     const to = at + (0.1 + (random() < 0.2 ? 40 * random() : 3 * random())) * hour
     windows.push({ from: at, to })
     at = to + 8 * hour + random() * 2 * day
@@ -103,7 +110,10 @@ export interface Backend {
   deadLetters(): Promise<number>
 }
 
-export function memoryBackend(now: () => Date, change: (store: MemoryAlertStore) => AlertStore = (store) => store): Backend {
+export function memoryBackend(
+  now: () => Date,
+  change: (store: MemoryAlertStore) => AlertStore = (store) => store,
+): Backend {
   const store = new MemoryAlertStore(now, new Date(start - day))
   let id = 0
   return {
@@ -136,7 +146,11 @@ export interface Month {
   readonly databaseOutages: number
 }
 
-export async function simulateMonth({ seed, days = 30, backend: open = memoryBackend }: MonthOptions): Promise<Month> {
+export async function simulateMonth({
+  seed,
+  days = 30,
+  backend: backendOf = memoryBackend,
+}: MonthOptions): Promise<Month> {
   const runs = days * 288
   const random = randomOf(seed)
   const policy = { ...defaultAlertPolicy(), installation: 'month' }
@@ -149,7 +163,7 @@ export async function simulateMonth({ seed, days = 30, backend: open = memoryBac
   const backupTrouble = troubles(random)
 
   let now = start
-  const backend = open(() => new Date(now))
+  const backend = backendOf(() => new Date(now))
   const pager = new KeyedProvider()
   const chat: { at: number; message: AlertMessage }[] = []
   const violations: string[] = []
@@ -211,7 +225,11 @@ export async function simulateMonth({ seed, days = 30, backend: open = memoryBac
       return { outcome: 'delivered' }
     },
   }
-  const routing: AlertRouting = { channels: [each, digest], heartbeats: [heartbeat], channelsFor: () => ['pager', 'chat'] }
+  const routing: AlertRouting = {
+    channels: [each, digest],
+    heartbeats: [heartbeat],
+    channelsFor: () => ['pager', 'chat'],
+  }
   const input: AlertInput = {
     routing,
     policy,
@@ -220,7 +238,11 @@ export async function simulateMonth({ seed, days = 30, backend: open = memoryBac
   }
   const tasks = [
     entry({ name: 'health', run: async () => ({ outcome: 'succeeded' }) }),
-    entry({ name: 'backup', schedule: { kind: 'interval', everyMs: day }, run: async () => ({ outcome: 'succeeded' }) }),
+    entry({
+      name: 'backup',
+      schedule: { kind: 'interval', everyMs: day },
+      run: async () => ({ outcome: 'succeeded' }),
+    }),
   ]
   const known: KnownTasks = { entries: tasks, disabled: [], complete: true }
   const taskRow = (name: string, at: number) => ({
@@ -309,7 +331,11 @@ export async function simulateMonth({ seed, days = 30, backend: open = memoryBac
       lastBackup = backupSlot
       const found = isIn(backupTrouble, now)
       observe('backup/old', found, 1)
-      await record('backup', 'succeeded', found ? [{ key: 'old', severity: 'error', summary: 'the backup is old' }] : [])
+      await record(
+        'backup',
+        'succeeded',
+        found ? [{ key: 'old', severity: 'error', summary: 'the backup is old' }] : [],
+      )
     }
     await backend.ended([taskRow('health', now), taskRow('backup', now)], {
       startedAt: new Date(now),
@@ -346,13 +372,15 @@ export async function simulateMonth({ seed, days = 30, backend: open = memoryBac
     if (closes > opens || (closes < opens && resolvedAt !== undefined && resolvedAt < closed))
       violations.push(`${what}: closed ${closes} times after ${opens} openings`)
     // While the provider was away for longer than a message may wait, it is opened anew when the provider is back.
-    if (opens === 0 && resolvedAt === undefined && firedAt < settled) violations.push(`${what}: never opened, still fires`)
+    if (opens === 0 && resolvedAt === undefined && firedAt < settled)
+      violations.push(`${what}: never opened, still fires`)
     const inChat = chat.filter(
       ({ message }) => message.alert.key === `month:${key}` && message.alert.openedAt.getTime() === firedAt,
     )
     const chatOpens = inChat.filter(({ message }) => message.transition === 'opened').length
     const chatCloses = inChat.filter(({ message }) => message.transition === 'resolved').length
-    if (chatOpens === 0 && firedAt < settled && !mayExpire(firedAt, chatDown)) violations.push(`${what}: not in the chat`)
+    if (chatOpens === 0 && firedAt < settled && !mayExpire(firedAt, chatDown))
+      violations.push(`${what}: not in the chat`)
     if (chatOpens > 0 && chatCloses === 0 && resolvedAt !== undefined && resolvedAt < closed)
       violations.push(`${what}: never closed in the chat`)
     const pages = ofIncident.filter(({ page }) => page)
@@ -371,13 +399,16 @@ export async function simulateMonth({ seed, days = 30, backend: open = memoryBac
   }
   const outageKey = 'month:scheduler/database-unavailable'
   const outageOpens = received.filter(({ message, page }) => message.alert.key === outageKey && page).length
-  if (outageOpens > databaseOutages) violations.push(`the outage was opened ${outageOpens} times in ${databaseOutages} outages`)
+  if (outageOpens > databaseOutages)
+    violations.push(`the outage was opened ${outageOpens} times in ${databaseOutages} outages`)
   const notTold = seenDown.filter(
     ({ from }) =>
-      !isIn(providerDown, from) && !received.some(({ message, at }) => message.alert.key === outageKey && Math.abs(at - from) < 2 * hour),
+      !isIn(providerDown, from) &&
+      !received.some(({ message, at }) => message.alert.key === outageKey && Math.abs(at - from) < 2 * hour),
   )
   if (notTold.length > 0) violations.push(`${notTold.length} outages of the database were told to nobody`)
-  if (pager.open.has(outageKey) && !isIn(databaseDown, now) && !isIn(providerDown, now)) violations.push('the outage was never closed')
+  if (pager.open.has(outageKey) && !isIn(databaseDown, now) && !isIn(providerDown, now))
+    violations.push('the outage was never closed')
   if (heartbeats === 0) violations.push('no heartbeat')
   return {
     incidents,

@@ -19,20 +19,29 @@ const question = (now: Date, change: object = {}) => ({
 
 describe('while PostgreSQL is down', () => {
   it('every run tells channels with a key, under one key', () => {
-    const messages = Array.from({ length: 12 }, (_, run) => outageMessages(question(at(run * 5)), 'refused').each[0]!.message)
+    const messages = Array.from(
+      { length: 12 },
+      (_, run) => outageMessages(question(at(run * 5)), 'refused').each[0]!.message,
+    )
     expect(new Set(messages.map(({ alert }) => alert.key)).size).toBe(1)
     // Whoever knows messages by id must not miss a second outage for having heard of the first.
     expect(new Set(messages.map(({ id }) => id)).size).toBe(12)
     expect(messages[0]).toMatchObject({
       transition: 'opened',
-      alert: { severity: 'critical', findingKey: 'database-unavailable', summary: 'PostgreSQL cannot be reached: refused' },
+      alert: {
+        severity: 'critical',
+        findingKey: 'database-unavailable',
+        summary: 'PostgreSQL cannot be reached: refused',
+      },
     })
   })
 
   it('another database has another key, and a configured name replaces what is derived', () => {
     const keyOf = (change: object) => outageMessages(question(at(0), change), 'x').each[0]!.message.alert.key
     expect(keyOf({ database: 'other:5432/battlescope' })).not.toBe(keyOf({}))
-    expect(keyOf({ policy: { ...policy, installation: 'production' } })).toBe('production:scheduler/database-unavailable')
+    expect(keyOf({ policy: { ...policy, installation: 'production' } })).toBe(
+      'production:scheduler/database-unavailable',
+    )
   })
 
   it('channels without a key hear of it in the first run of an hour, whatever the run is late by', () => {

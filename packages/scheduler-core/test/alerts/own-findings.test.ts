@@ -82,7 +82,9 @@ describe('the scheduler finds of itself', () => {
   })
 
   it('packages that could not be loaded', () => {
-    expect(keys({ disabled: [{ name: '@acme/loot', reason: 'not found' }] })).toEqual(['package-disabled/@acme/loot error'])
+    expect(keys({ disabled: [{ name: '@acme/loot', reason: 'not found' }] })).toEqual([
+      'package-disabled/@acme/loot error',
+    ])
   })
 
   it('three runs in a row over their budget', () => {
@@ -92,7 +94,13 @@ describe('the scheduler finds of itself', () => {
   })
 
   it('channels that lost alerts within a day, or that alerts have been waiting for', () => {
-    const channel = { name: 'pager', newestDeadAt: undefined, deadLetters: 0, lastReason: 'status 400', oldestWaitingAt: undefined }
+    const channel = {
+      name: 'pager',
+      newestDeadAt: undefined,
+      deadLetters: 0,
+      lastReason: 'status 400',
+      oldestWaitingAt: undefined,
+    }
     const of = (change: object) => keys({ channels: [{ ...channel, ...change }] })
     expect(of({})).toEqual([])
     expect(of({ newestDeadAt: at(-60), deadLetters: 1 })).toEqual(['alerts-undelivered/pager error'])

@@ -86,14 +86,19 @@ describe('a finding', () => {
     await go()
     expect(provider.at('pager')).toEqual([])
     expect(
-      await world.database.query(`SELECT hold_until > now() + interval '50 minutes' AS held FROM scheduler.alert_channel WHERE channel = 'pager'`),
+      await world.database.query(
+        `SELECT hold_until > now() + interval '50 minutes' AS held FROM scheduler.alert_channel WHERE channel = 'pager'`,
+      ),
     ).toEqual([{ held: true }])
   })
 
   it('that one provider refuses becomes a dead letter, of which the other hears', async () => {
     findings = [finding()]
     const refuses = provider.channel('refuses')
-    const channels = [{ ...refuses, send: () => Promise.resolve({ outcome: 'refused', reason: 'status 400' } as const) }, provider.channel('pager')]
+    const channels = [
+      { ...refuses, send: () => Promise.resolve({ outcome: 'refused', reason: 'status 400' } as const) },
+      provider.channel('pager'),
+    ]
     await go({ alerts: provider.input({}, channels) })
     await later()
     await go({ alerts: provider.input({}, channels) })
@@ -118,7 +123,9 @@ describe('a finding', () => {
     await store.mute('health/*', new Date(Date.now() + 3_600_000), 'new disks')
     await go()
     expect(provider.at('pager')).toEqual([])
-    expect((await store.read()).rows).toMatchObject([{ state: 'firing', silence: expect.stringContaining('new disks') as string }])
+    expect((await store.read()).rows).toMatchObject([
+      { state: 'firing', silence: expect.stringContaining('new disks') as string },
+    ])
     expect(await store.unmute('health/*')).toBe(true)
     expect(await store.unmute('health/*')).toBe(false)
     await go()
@@ -131,7 +138,9 @@ describe('a finding', () => {
     const other = [entry({ name: 'other', run: () => Promise.resolve({ outcome: 'succeeded' }) })]
     // As if a job of its own ran it.
     await go({}, other)
-    await world.database.query(`UPDATE scheduler.task SET last_claimed_at = now() - interval '27 hours' WHERE name = 'health'`)
+    await world.database.query(
+      `UPDATE scheduler.task SET last_claimed_at = now() - interval '27 hours' WHERE name = 'health'`,
+    )
     await go({ only: ['other'] }, other)
     expect(provider.at('pager')).toEqual(['opened health/queue'])
     await go({}, other)
@@ -183,14 +192,19 @@ describe('the scheduler itself', () => {
       await go({ force: true }, [task])
       await later()
     }
-    expect(provider.at('pager')).toEqual(['opened scheduler/task-failing/health', 'resolved scheduler/task-failing/health'])
+    expect(provider.at('pager')).toEqual([
+      'opened scheduler/task-failing/health',
+      'resolved scheduler/task-failing/health',
+    ])
   })
 
   it('tells that the database is back when no run had ended for long', async () => {
     findings = []
     await go()
     expect(provider.at('pager')).toEqual([])
-    await world.database.query(`UPDATE scheduler.run SET started_at = started_at - interval '1 hour', finished_at = finished_at - interval '1 hour'`)
+    await world.database.query(
+      `UPDATE scheduler.run SET started_at = started_at - interval '1 hour', finished_at = finished_at - interval '1 hour'`,
+    )
     await go()
     expect(provider.at('pager')).toEqual(['resolved scheduler/database-unavailable'])
     await go()
@@ -243,7 +257,10 @@ describe('the cost', () => {
 
 describe('a process that dies', () => {
   /** From its `nth` transaction on nothing reaches the database; that one is lost, or only its answer is. */
-  function dying(nth: number, loses: 'transaction' | 'answer'): { readonly connections: Connections; readonly died: () => boolean } {
+  function dying(
+    nth: number,
+    loses: 'transaction' | 'answer',
+  ): { readonly connections: Connections; readonly died: () => boolean } {
     let count = 0
     const gone = () => Object.assign(new Error('the connection is gone'), { code: 'test-gone' })
     const connections: Connections = {
@@ -293,28 +310,52 @@ describe('a process that dies', () => {
         await later()
         await go()
         const all = provider.received.filter(({ path, name }) => path === '/pager' && name === 'health/queue')
-        expect(all.filter(({ transition }) => transition === 'resolved'), `transaction ${nth}`).toHaveLength(1)
+        expect(
+          all.filter(({ transition }) => transition === 'resolved'),
+          `transaction ${nth}`,
+        ).toHaveLength(1)
       }
     },
   )
 
   it('between the record of a task and its alerts leaves them to the next run, whatever that one runs', async () => {
     findings = [finding()]
-    await run(world, [entry({ name: 'health', schedule: { kind: 'interval', everyMs: 86_400_000 }, run: () => Promise.resolve({ outcome: 'succeeded', findings }) })], {
-      connections: {
-        ...world.connections,
-        transaction: (unit, work) =>
-          world.connections.transaction(unit, async (session) => {
-            const result = await work(session)
-            const { rows } = await session.db.withSchema('scheduler').selectFrom('alert').selectAll().execute().then((found) => ({ rows: found }))
-            if (rows.length > 0) throw Object.assign(new Error('killed'), { code: 'test-gone' })
-            return result
-          }),
+    await run(
+      world,
+      [
+        entry({
+          name: 'health',
+          schedule: { kind: 'interval', everyMs: 86_400_000 },
+          run: () => Promise.resolve({ outcome: 'succeeded', findings }),
+        }),
+      ],
+      {
+        connections: {
+          ...world.connections,
+          transaction: (unit, work) =>
+            world.connections.transaction(unit, async (session) => {
+              const result = await work(session)
+              const { rows } = await session.db
+                .withSchema('scheduler')
+                .selectFrom('alert')
+                .selectAll()
+                .execute()
+                .then((found) => ({ rows: found }))
+              if (rows.length > 0) throw Object.assign(new Error('killed'), { code: 'test-gone' })
+              return result
+            }),
+        },
       },
-    })
+    )
     expect(await states()).toEqual([])
     findings = []
-    await go({}, [entry({ name: 'health', schedule: { kind: 'interval', everyMs: 86_400_000 }, run: () => Promise.reject(new Error('must not run')) })])
+    await go({}, [
+      entry({
+        name: 'health',
+        schedule: { kind: 'interval', everyMs: 86_400_000 },
+        run: () => Promise.reject(new Error('must not run')),
+      }),
+    ])
     expect(provider.at('pager')).toEqual(['opened health/queue'])
   })
 })

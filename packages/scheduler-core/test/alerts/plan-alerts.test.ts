@@ -76,7 +76,12 @@ describe('an alert', () => {
   })
 
   it('is kept alive by what an unfinished run found', () => {
-    const history = after([looked(0, [finding()]), looked(5, []), looked(10, [finding()], { complete: false }), looked(15, [])])
+    const history = after([
+      looked(0, [finding()]),
+      looked(5, []),
+      looked(10, [finding()], { complete: false }),
+      looked(15, []),
+    ])
     expect(states(history)).toEqual(['firing', 'firing', 'firing', 'firing'])
   })
 
@@ -164,7 +169,8 @@ describe('a flapping alert', () => {
   })
 
   it('no longer flaps when the next opening comes much later', () => {
-    const rows = after([...flaps, ...Array.from({ length: 13 }, (_, index) => looked(150 + index * 5, []))]).at(-1) ?? []
+    const rows =
+      after([...flaps, ...Array.from({ length: 13 }, (_, index) => looked(150 + index * 5, []))]).at(-1) ?? []
     const later = after([looked(150 + 7 * 60, [finding()])], { rows })
     expect(later[0]).toMatchObject([{ state: 'firing', flapping: false, openings: [at(150 + 7 * 60)] }])
   })
@@ -217,7 +223,9 @@ describe('silence', () => {
       'muted until 2026-11-23T12:10:00.000Z: new disks',
       undefined,
     ])
-    expect(silenceOf(after([looked(0, [finding()])], { mutes: [{ ...mutes[0]!, pattern: 'backup/*' }] })[0])).toBeUndefined()
+    expect(
+      silenceOf(after([looked(0, [finding()])], { mutes: [{ ...mutes[0]!, pattern: 'backup/*' }] })[0]),
+    ).toBeUndefined()
   })
 })
 

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import type { AlertTransition, DigestChannel, EachChannel, StateChannel } from '../../src/alerts/channel.js'
 import type { AlertRow } from '../../src/alerts/plan-alerts.js'
-import { planMessages, type MessageQuestion, type ToldRow, type WaitingMessage } from '../../src/alerts/plan-messages.js'
+import {
+  planMessages,
+  type MessageQuestion,
+  type ToldRow,
+  type WaitingMessage,
+} from '../../src/alerts/plan-messages.js'
 import { stateFor } from '../../src/alerts/alerting.js'
 import { after, at, finding, hour, looked, policy, routingOf } from './rows.js'
 
@@ -55,11 +60,14 @@ const waitingFor = (told: ToldRow, change: Partial<WaitingMessage> = {}): Waitin
   untouched: true,
   ...change,
 })
-const transitions = ({ messages }: ReturnType<typeof ask>) => messages.map(({ channel, transition }) => `${channel} ${transition}`)
+const transitions = ({ messages }: ReturnType<typeof ask>) =>
+  messages.map(({ channel, transition }) => `${channel} ${transition}`)
 
 describe('an alert that fires', () => {
   it('is opened at every channel that it is routed to, and no other', () => {
-    const routing = routingOf([pager(), chat], ({ severity }) => (severity === 'critical' ? ['pager', 'chat'] : ['chat']))
+    const routing = routingOf([pager(), chat], ({ severity }) =>
+      severity === 'critical' ? ['pager', 'chat'] : ['chat'],
+    )
     expect(transitions(ask({ rows: [firing()], routing }))).toEqual(['chat opened'])
     const plan = ask({ rows: [firing({ severity: 'critical' })], routing })
     expect(transitions(plan)).toEqual(['pager opened', 'chat opened'])
@@ -184,14 +192,17 @@ describe('a reminder', () => {
 
 describe('an alert that is over', () => {
   const row = firing()
-  const resolved = (change: Partial<AlertRow> = {}) =>
-    firing({ state: 'resolved', resolvedAt: at(60), ...change })
+  const resolved = (change: Partial<AlertRow> = {}) => firing({ state: 'resolved', resolvedAt: at(60), ...change })
 
   it('is resolved wherever it is open, muted or not, once', () => {
     const plan = ask({ now: at(60), rows: [resolved()], told: [toldOf(row)] })
     expect(transitions(plan)).toEqual(['pager resolved'])
     expect(plan.told).toMatchObject([{ state: 'closing' }])
-    expect(ask({ now: at(65), rows: [resolved()], told: plan.told })).toMatchObject({ messages: [], told: [], untold: [] })
+    expect(ask({ now: at(65), rows: [resolved()], told: plan.told })).toMatchObject({
+      messages: [],
+      told: [],
+      untold: [],
+    })
     expect(transitions(ask({ now: at(60), rows: [], told: [toldOf(row)] }))).toEqual(['pager resolved'])
   })
 
@@ -244,7 +255,11 @@ describe('a channel', () => {
   })
 
   it('is not told that it does not deliver', () => {
-    const own = firing({ name: 'scheduler/alerts-undelivered/pager', task: undefined, findingKey: 'alerts-undelivered/pager' })
+    const own = firing({
+      name: 'scheduler/alerts-undelivered/pager',
+      task: undefined,
+      findingKey: 'alerts-undelivered/pager',
+    })
     expect(transitions(ask({ rows: [own], routing: routingOf([pager(), chat]) }))).toEqual(['chat opened'])
   })
 
@@ -255,7 +270,10 @@ describe('a channel', () => {
     const rows = [row, firing({ name: 'health/muted', silence: 'muted' }), over]
     expect(transitions(ask({ rows, routing }))).toEqual([])
     const told = stateFor(state, rows, routing, at(59))
-    expect(told).toMatchObject({ firing: [{ findingKey: 'queue' }], resolved: [{ transition: 'resolved', at: at(60) }] })
+    expect(told).toMatchObject({
+      firing: [{ findingKey: 'queue' }],
+      resolved: [{ transition: 'resolved', at: at(60) }],
+    })
     expect(told?.firing).toHaveLength(1)
     expect(stateFor(state, rows, routing, at(61))?.resolved).toEqual([])
     expect(stateFor(state, [over], routing, at(61))).toBeUndefined()

@@ -24,9 +24,13 @@ export function postgresBackend(world: World, now: () => Date): Backend {
     ended: async (tasks, { startedAt, finishedAt }) => {
       if (!prepared) {
         prepared = true
-        await database.query(`UPDATE scheduler.meta SET alerts_since = '${text(new Date(startedAt.getTime() - 86_400_000))}'`)
+        await database.query(
+          `UPDATE scheduler.meta SET alerts_since = '${text(new Date(startedAt.getTime() - 86_400_000))}'`,
+        )
         for (const { name, firstSeenAt } of tasks)
-          await database.query(`INSERT INTO scheduler.task (name, first_seen_at) VALUES ('${name}', '${text(firstSeenAt)}')`)
+          await database.query(
+            `INSERT INTO scheduler.task (name, first_seen_at) VALUES ('${name}', '${text(firstSeenAt)}')`,
+          )
       }
       await database.query(`
         UPDATE scheduler.task SET last_claimed_at = '${text(finishedAt)}';
@@ -34,6 +38,10 @@ export function postgresBackend(world: World, now: () => Date): Backend {
         VALUES ('${randomUUID()}', '${text(startedAt)}', '${text(finishedAt)}', 0, '0', 'test', '[]')`)
     },
     deadLetters: async () =>
-      Number((await database.query<{ count: string }>(`SELECT count(*) FROM scheduler.alert_message WHERE state = 'dead'`))[0]?.count),
+      Number(
+        (
+          await database.query<{ count: string }>(`SELECT count(*) FROM scheduler.alert_message WHERE state = 'dead'`)
+        )[0]?.count,
+      ),
   }
 }

@@ -44,7 +44,10 @@ export function question(change: Partial<AlertQuestion> = {}): AlertQuestion {
 }
 
 /** One look after another, each in a run of its own. @returns the rows after each */
-export function after(looks: readonly Evidence[], change: Partial<AlertQuestion> = {}): readonly (readonly AlertRow[])[] {
+export function after(
+  looks: readonly Evidence[],
+  change: Partial<AlertQuestion> = {},
+): readonly (readonly AlertRow[])[] {
   let rows: readonly AlertRow[] = change.rows ?? []
   return looks.map((evidence) => {
     rows = planAlerts(question({ ...change, now: evidence.at, rows, evidence: [evidence] })).rows

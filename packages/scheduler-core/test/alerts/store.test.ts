@@ -68,13 +68,20 @@ describe.each(['PostgreSQL', 'memory'])('the store in %s', (kind) => {
     expect(reading).toMatchObject({ now: at(0), rows: [row()], told: [told()], evidence: [] })
     expect(reading.waiting).toMatchObject([{ name: 'health/queue', transition: 'opened', untouched: true, at: at(0) }])
     expect(reading.channels).toMatchObject([{ channel: 'pager', waiting: 1, deadLetters: 0, oldestWaitingAt: at(0) }])
-    await store.evaluate(() => ({ ...changes({ untold: [told()] }), alerts: { ...changes().alerts, forgotten: ['health/queue'] } }))
+    await store.evaluate(() => ({
+      ...changes({ untold: [told()] }),
+      alerts: { ...changes().alerts, forgotten: ['health/queue'] },
+    }))
     expect(await store.read()).toMatchObject({ rows: [], told: [] })
   })
 
   it('changes nothing when the plan says so, or fails', async () => {
     expect(await store.evaluate(() => undefined)).toBeUndefined()
-    await expect(store.evaluate(() => { throw new Error('a plan') })).rejects.toThrow('a plan')
+    await expect(
+      store.evaluate(() => {
+        throw new Error('a plan')
+      }),
+    ).rejects.toThrow('a plan')
     expect(await store.read()).toMatchObject({ rows: [], waiting: [] })
   })
 
@@ -111,7 +118,9 @@ describe.each(['PostgreSQL', 'memory'])('the store in %s', (kind) => {
   })
 
   it('counts a call from its delivery, and a change as none', async () => {
-    await store.evaluate(() => changes({ messages: [message({ transition: 'changed' })], told: [told({ calledAt: at(-60) })] }))
+    await store.evaluate(() =>
+      changes({ messages: [message({ transition: 'changed' })], told: [told({ calledAt: at(-60) })] }),
+    )
     await store.settle([(await store.claimNext('pager', minute))!], { outcome: 'delivered' })
     expect((await store.read()).told).toMatchObject([{ calledAt: at(-60) }])
     await store.insertMessages([message({ transition: 'reminded' })])
@@ -121,7 +130,9 @@ describe.each(['PostgreSQL', 'memory'])('the store in %s', (kind) => {
   })
 
   it('forgets what a channel was told when the end was delivered', async () => {
-    await store.evaluate(() => changes({ messages: [message({ transition: 'resolved' })], told: [told({ state: 'closing' })] }))
+    await store.evaluate(() =>
+      changes({ messages: [message({ transition: 'resolved' })], told: [told({ state: 'closing' })] }),
+    )
     await store.settle([(await store.claimNext('pager', minute))!], { outcome: 'delivered' })
     expect((await store.read()).told).toEqual([])
   })
@@ -158,7 +169,10 @@ describe.each(['PostgreSQL', 'memory'])('the store in %s', (kind) => {
 
   it('makes a dead letter of what is refused, with all that would follow', async () => {
     await store.evaluate(() =>
-      changes({ messages: [message(), message({ transition: 'resolved' }), message({ incidentAt: at(60) })], told: [told({ state: 'closing' })] }),
+      changes({
+        messages: [message(), message({ transition: 'resolved' }), message({ incidentAt: at(60) })],
+        told: [told({ state: 'closing' })],
+      }),
     )
     await store.settle([(await store.claimNext('pager', minute))!], { outcome: 'dead', reason: 'status 400' })
     const reading = await store.read()
@@ -186,7 +200,10 @@ describe.each(['PostgreSQL', 'memory'])('the store in %s', (kind) => {
   it('lets people be called again when a call got lost', async () => {
     await store.evaluate(() =>
       changes({
-        messages: [message({ transition: 'reminded', at: at(-60) }), message({ name: 'health/disk', transition: 'raised' })],
+        messages: [
+          message({ transition: 'reminded', at: at(-60) }),
+          message({ name: 'health/disk', transition: 'raised' }),
+        ],
         told: [told(), told({ name: 'health/disk' })],
       }),
     )
@@ -250,7 +267,7 @@ describe('two processes on PostgreSQL', () => {
     )
     const sent: string[] = []
     const work = async (mine: PostgresAlertStore) => {
-      for (let idle = 0; idle < 3; ) {
+      for (let idle = 0; idle < 3;) {
         const next = await mine.claimNext('pager', hour)
         if (next === undefined) {
           idle += 1

@@ -51,7 +51,9 @@ export class Webhook {
 
   /** What arrived at a channel, as `transition name`. */
   at(path: string): readonly string[] {
-    return this.received.filter((each) => each.path === `/${path}`).map(({ transition, name }) => `${transition} ${name}`)
+    return this.received
+      .filter((each) => each.path === `/${path}`)
+      .map(({ transition, name }) => `${transition} ${name}`)
   }
 
   channel(name: string): EachChannel {
@@ -79,7 +81,11 @@ export class Webhook {
 
   input(change: Partial<AlertPolicy> = {}, channels: readonly EachChannel[] = [this.channel('pager')]): AlertInput {
     return {
-      routing: { channels, heartbeats: [this.heartbeat('switch')], channelsFor: () => channels.map(({ name }) => name) },
+      routing: {
+        channels,
+        heartbeats: [this.heartbeat('switch')],
+        channelsFor: () => channels.map(({ name }) => name),
+      },
       policy: { ...defaultAlertPolicy(), grace: 0, ...change },
       database: 'localhost:5432/test',
       http: () => Promise.resolve({ client: fetching, close: () => Promise.resolve() }),
@@ -96,7 +102,11 @@ export class Webhook {
     if (status === 200) return { outcome: 'delivered' }
     const after = headers['retry-after']
     if (status === 429 || status >= 500)
-      return { outcome: 'retry', reason: `status ${status}`, ...(after === undefined ? {} : { afterMs: Number(after) * 1000 }) }
+      return {
+        outcome: 'retry',
+        reason: `status ${status}`,
+        ...(after === undefined ? {} : { afterMs: Number(after) * 1000 }),
+      }
     return { outcome: 'refused', reason: `status ${status}` }
   }
 }
