@@ -12,8 +12,8 @@ export function alertInput(configuration: Configuration): AlertInput {
     policy: configuration.section('alerts'),
     database: databaseName(configuration),
     http: async () => {
-      const { write, close } = await httpClientFactory()
-      return { client: write, close }
+      const opened = await httpClientFactory()
+      return { client: opened.write, close: () => opened.close() }
     },
   }
 }

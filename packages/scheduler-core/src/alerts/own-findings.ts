@@ -5,7 +5,7 @@ import type { Finding } from '../task.js'
 import { undeliveredPrefix } from './plan-messages.js'
 
 /** From this period on a task is rare: its first failure counts, and so does its first success. */
-export const rarePeriodMs = 3_600_000
+const rarePeriodMs = 3_600_000
 /** Failures in a row of a task that runs often: one is retried at once, and the next may meet the same passing trouble. */
 const failuresOfFrequentTask = 3
 /** A task that runs often is stale after this many runs of the scheduler: two alone would tell of every run that was short of budget. */

@@ -9,7 +9,7 @@ const seeds = [1, 2, 3, 4, 5, 6]
 
 /** A store that does one thing otherwise. */
 function but(store: MemoryAlertStore, other: Partial<AlertStore>): AlertStore {
-  return new Proxy(store as AlertStore, {
+  return new Proxy<AlertStore>(store, {
     get: (target, name) => {
       const value = (Reflect.get(other, name) ?? Reflect.get(target, name)) as unknown
       return typeof value === 'function' ? (value.bind(target) as unknown) : value

@@ -20,7 +20,7 @@ import { MemoryAlertStore } from './memory-store.js'
 const minute = 60_000
 const hour = 60 * minute
 const day = 24 * hour
-export const intervalMs = 5 * minute
+const intervalMs = 5 * minute
 export const runsOfMonth = 30 * 288
 const start = Date.UTC(2026, 10, 1)
 
