@@ -38,8 +38,13 @@ describe('status', () => {
     await database.query(`
       INSERT INTO scheduler.alert_message (id, channel, name, incident_at, transition, content, at, state, next_attempt_at, reason, dead_at)
       VALUES (gen_random_uuid(), 'pagerduty', 'health/queue', now(), 'opened', '{}', now(), 'dead', now(), 'status 400', now())`)
-    expect((await status()).alerts).toMatchObject({
-      open: [{ name: 'scheduler/task-not-enabled/gone', state: 'firing', silence: null }],
+    const { alerts } = await status()
+    // The task analyze misses tables of BattleScope's, which is held down for a while.
+    expect(alerts?.open.map(({ name, state, silence }) => [name, state, silence])).toEqual([
+      ['analyze/missing', 'pending', null],
+      ['scheduler/task-not-enabled/gone', 'firing', null],
+    ])
+    expect(alerts).toMatchObject({
       deadLetters: [{ channel: 'pagerduty', reason: 'status 400' }],
     })
     const { stdout } = await call('status')
@@ -56,7 +61,7 @@ describe('alerts mute', () => {
     await call('run')
     const { alerts } = await status()
     expect(alerts?.muted).toMatchObject([{ pattern: 'scheduler/*', reason: 'moved' }])
-    expect(alerts?.open[0]?.silence).toMatch(/^muted until .*: moved$/)
+    expect(alerts?.open.find(({ name }) => name === 'scheduler/task-not-enabled/gone')?.silence).toMatch(/^muted until .*: moved$/)
     expect((await call('alerts', 'unmute', 'scheduler/*')).exitCode).toBe(0)
     expect((await status()).alerts?.muted).toEqual([])
   })
