@@ -42,6 +42,8 @@ const healthy = {
   backlogRows: () => ({ killmails: 0 }),
   /** Seconds since the newest good backup was begun. */
   backupAge: () => hour,
+  undelivered: () => 0,
+  deadLetters: () => 0,
 }
 
 /** @returns text of the series → [minute, value][] */
@@ -103,6 +105,8 @@ function simulate(minutes, seconds, behaviour) {
       if (due) tell('scheduler_task_next_due_timestamp_seconds', { task }, is.paused(task, at) ? 0 : due)
       for (const outcome of outcomes) tell('scheduler_task_runs_total', { task, outcome }, totals.get(outcome) ?? 0)
     }
+    tell('scheduler_alerts_undelivered', {}, is.undelivered(at))
+    tell('scheduler_alerts_dead_letters', {}, is.deadLetters(at))
     tell('scheduler_cluster_backlog_late', {}, is.late(at))
     tell('scheduler_cluster_lag_p95_seconds', {}, is.lagP95(at))
     for (const reason of ['replica-lag', 'replica-lag-unknown', 'wraparound', 'lock-waiters']) {
@@ -319,6 +323,15 @@ function casesAt(minutes) {
     make('there is no new good backup', 4 * hour, { backupAge: from(begin, 27 * hour, 25 * hour) }, [
       [begin - 60, 'SchedulerBackupTooOld'],
       [begin + hour, 'SchedulerBackupTooOld', { value: '1d 2h 59m 58s' }],
+    ]),
+    make('alerts wait', 4 * hour, { undelivered: from(begin, 3, 0) }, [
+      [begin + 30 * 60, 'SchedulerAlertsUndelivered'],
+      [begin + 80 * 60, 'SchedulerAlertsUndelivered', {}],
+    ]),
+    make('alerts are refused, once', 4 * hour, { deadLetters: from(begin, 2, 0) }, [
+      [begin - i, 'SchedulerAlertsUndelivered'],
+      [begin + 2 * i, 'SchedulerAlertsUndelivered', {}],
+      [begin + 80 * 60 + between, 'SchedulerAlertsUndelivered'],
     ]),
     ...['cache', 'statistics'].map((task) => {
       const alert = `Scheduler${task[0].toUpperCase()}${task.slice(1)}Failing`

@@ -7,6 +7,8 @@
 export const clockOwners = [
   // Holds this machine's clock against the database's.
   'packages/database/src/probe.ts',
+  // Hands it to what has no database to ask: an alert that the database is down.
+  'apps/scheduler/src/host.ts',
 ]
 
 /** May read `process.env`. @type {string[]} */

@@ -1,6 +1,7 @@
 /** The command line, as yargs knows it. Loaded only when there is one. */
 import { didYouMean, duration, SchedulerError, severities } from '@battlescope/scheduler-core'
 import yargs, { type Argv } from 'yargs'
+import { alertsCommandLine } from './alerts-command-line.js'
 import { archiveCommandLine } from './archive-command-line.js'
 import { backupCommandLine } from './backup-command-line.js'
 import type { Host } from './host.js'
@@ -24,6 +25,7 @@ const commandNames = [
   'statistics',
   'backup',
   'report',
+  'alerts',
 ]
 
 /** @throws SchedulerError `usage` */
@@ -65,6 +67,7 @@ function hintFor(message: string, argv: readonly string[]): string {
           'reason',
           'config',
           'out',
+          'channel',
         ])
   return (
     near ??
@@ -146,7 +149,7 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
     )
     .command(
       'status',
-      'each task: last outcome, next slot, claim, failures, findings; what is stuck',
+      'each task: last outcome, next slot, claim, failures, findings; alerts; what is stuck',
       (command) => command.options(json),
       async (args) => {
         end(await (await import('./commands/inspect.js')).status(host, { ...jsonOf(args), flags: flagsOf(args) }))
@@ -239,7 +242,8 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
       .strict(),
   )
   const withStatistics = statisticsCommandLine(withArchive, host, end, flagsOf)
-  return backupCommandLine(withStatistics, host, end, flagsOf)
+  const withBackup = backupCommandLine(withStatistics, host, end, flagsOf)
+  return alertsCommandLine(withBackup, host, end, { flagsOf, untilOf })
     .command(
       'report',
       'a page to look at: one HTML file of what is on record',

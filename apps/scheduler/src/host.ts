@@ -32,6 +32,8 @@ export interface Host {
   /** Host and process, for claims. */
   readonly holder: string
   readonly terminal: Terminal
+  /** This machine's clock, for what has no database to ask. */
+  readonly now: () => Date
   /** Knows the secrets of the configuration once it is read; everything that leaves the process goes through it. */
   readonly secrets: Scrubber
 }
@@ -82,6 +84,7 @@ export function createHost(loader: Loader): Host {
     },
     // Not the variable HOSTNAME, which cron does not set.
     holder: `${hostname()}/${process.pid}`,
+    now: () => new Date(),
     secrets: createScrubber(),
     terminal: {
       stdoutIsTerminal,

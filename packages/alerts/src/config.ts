@@ -1,5 +1,5 @@
 /** The section `alerts`. Channels are named by their group: `alerts.slack.webhookUrl` configures the channel `slack`. */
-import { didYouMean, secret, severities } from '@battlescope/scheduler-core'
+import { alertPolicyOptions, didYouMean, secret, severities } from '@battlescope/scheduler-core'
 import { z } from 'zod'
 import { keyOf } from './webhook-key.js'
 import { templateProblem } from './webhook-template.js'
@@ -172,7 +172,7 @@ export const channelOptions = {
 
 export const alertsConfig = z
   .object({
-    // The policy's options are spread in here.
+    ...alertPolicyOptions.shape,
     ...channelOptions,
   })
   .superRefine((options, context) => {

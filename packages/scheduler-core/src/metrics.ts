@@ -4,6 +4,7 @@
  */
 import type { Outcome } from './state/tables.js'
 import type { HistogramRow, MetricRows, TaskMetricRow } from './state/metric-rows.js'
+import { severities } from './task.js'
 
 export type MetricPoint = NumberPoint | HistogramPoint
 
@@ -171,6 +172,30 @@ export function metricBatch({ rows, nextDueAt, expectedIntervalMs }: MetricQuest
       description:
         'When an enabled task with a schedule of its own is due next; 0 while it is not planned, as when it is paused.',
       points: [...nextDueAt].map(([task, at]) => ({ attributes: { task }, value: seconds(at) })),
+    },
+    {
+      kind: 'gauge',
+      name: 'scheduler.alerts.open',
+      unit: '{alert}',
+      description: 'Alerts that fire, muted ones included.',
+      points: severities.map((severity) => ({
+        attributes: { severity },
+        value: rows.openAlerts.find((open) => open.severity === severity)?.count ?? 0,
+      })),
+    },
+    {
+      kind: 'gauge',
+      name: 'scheduler.alerts.undelivered',
+      unit: '{message}',
+      description: 'Messages about alerts that wait to be delivered.',
+      points: [{ attributes: {}, value: rows.alertMessages.waiting }],
+    },
+    {
+      kind: 'gauge',
+      name: 'scheduler.alerts.dead_letters',
+      unit: '{message}',
+      description: 'Messages about alerts that were refused or too old, within the last 30 days.',
+      points: [{ attributes: {}, value: rows.alertMessages.dead }],
     },
   ]
   const taken = new Set(own.map(({ name }) => name))

@@ -3,9 +3,10 @@
  * The only file that knows all stages. Configuration happens before it, in the program.
  */
 import { randomUUID } from 'node:crypto'
+import { Alerting, type AlertInput } from './alerts/alerting.js'
 import type { ClientFactories } from './clients.js'
 import type { Connections } from './connections.js'
-import { codeOf, SchedulerError } from './errors.js'
+import { codeOf, exitCodes, SchedulerError } from './errors.js'
 import { DatabaseClock, systemTimer, type Timer } from './execute/clock.js'
 import { execute, type Execution, type TaskReport } from './execute/execute.js'
 import { RunAborted } from './execute/outcome.js'
@@ -15,6 +16,7 @@ import { parseRequests, type DisabledTask, type RegisteredTask, type Registry } 
 import { exitCodeOf, type RunReport } from './report.js'
 import { selectMetricBatch } from './select-metrics.js'
 import { migrate, refuseNewer, schemaVersion } from './state/migrate.js'
+import { PostgresAlertStore } from './state/alert-store.js'
 import { StateStore } from './state/store.js'
 import type { State } from './state/task-state.js'
 import type { Severity, TaskLogger } from './task.js'
@@ -23,6 +25,7 @@ import { loadUnderClaim, packageOrder, packageRefusal, type ThirdPartyPackages }
 
 /** Milliseconds between two prunings of the scheduler's own history. */
 const pruneIntervalMs = 3_600_000
+const defaultIntervalMs = 300_000
 
 export interface RunInput {
   readonly connections: Connections
@@ -48,7 +51,9 @@ export interface RunInput {
   /** Claims nothing, migrates nothing, records nothing; actions are listed. Default: false. */
   readonly dryRun?: boolean
   readonly failOn?: Severity
-  /** Milliseconds between two runs, for metrics. Default: five minutes. */
+  /** Who is told of alerts, and how they behave. Their state is kept either way. */
+  readonly alerts?: AlertInput
+  /** Milliseconds between two runs, for metrics and alerts. Default: five minutes. */
   readonly expectedIntervalMs?: number
   /** Milliseconds; soft. */
   readonly budgetMs: number
@@ -117,9 +122,14 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
       stop: stops.soft,
       hardStop: stops.hard,
     }
+    const alerting = alertingOf(execution, input, stops.startedAtMs + input.budgetMs + input.graceMs)
+    await alerting?.begin()
     const builtIn = await runGroup(execution, input.builtIn, state)
     // Whoever hangs the process from here on must not keep what is known so far.
-    if (input.thirdParty !== undefined) await sendMetrics(execution, input, input.builtIn.tasks)
+    if (input.thirdParty !== undefined) {
+      await alerting?.evaluate({ entries: input.builtIn.tasks, disabled: input.builtIn.disabled, complete: false })
+      await sendMetrics(execution, input, input.builtIn.tasks)
+    }
     const thirdParty = await runThirdParty(execution, input, builtIn)
     const tasks = [...builtIn, ...thirdParty.tasks]
     const disabled = [...input.builtIn.disabled, ...thirdParty.disabled]
@@ -137,11 +147,41 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
       exitCode: exitCodeOf({ tasks, disabled, stoppedBy, only, failOn: input.failOn }),
     }
     if (!dryRun) await recordRun(store, input, report, state, span)
-    await sendMetrics(execution, input, [...input.builtIn.tasks, ...thirdParty.entries])
+    const entries = [...input.builtIn.tasks, ...thirdParty.entries]
+    // Whoever limits a run, as a job of its own for one task does, may have limited the list of tasks, too.
+    const complete = only === undefined && thirdParty.complete && input.builtIn.disabled.length === 0
+    await alerting?.evaluate({ entries, disabled, complete })
+    await sendMetrics(execution, input, entries)
+    if (only === undefined && didItsWork(report)) await alerting?.workDone()
+    await alerting?.end()
     return report
   } finally {
     stops.end()
   }
+}
+
+/** Dry runs write and send nothing. Whoever asks one task for something leaves the alerts to the next run, which knows everything. */
+function alertingOf(execution: Execution, input: RunInput, endsAtMs: number): Alerting | undefined {
+  if (execution.dryRun || input.requests !== undefined) return undefined
+  const { clock, timer, random, safe, store } = execution
+  return new Alerting({
+    input: input.alerts,
+    store: new PostgresAlertStore(input.connections, store.schema),
+    expectedIntervalMs: input.expectedIntervalMs ?? defaultIntervalMs,
+    budgetMs: input.budgetMs,
+    now: () => clock.now(),
+    remainingMs: () => Math.max(0, endsAtMs - timer.monotonicMs()),
+    timer,
+    signal: execution.hardStop,
+    random,
+    safe,
+    logger: input.logger,
+  })
+}
+
+/** What a dead man's switch may hear of: every task that was due succeeded, was partial or skipped, whatever they found. */
+function didItsWork({ exitCode }: RunReport): boolean {
+  return exitCode === exitCodes.ok.code || exitCode === exitCodes.findings.code
 }
 
 async function runGroup(execution: Execution, registry: Registry, state: State): Promise<readonly TaskReport[]> {
@@ -163,9 +203,11 @@ async function runThirdParty(
   readonly tasks: readonly TaskReport[]
   readonly entries: readonly RegisteredTask[]
   readonly disabled: readonly DisabledTask[]
+  /** Every package was loaded. */
+  readonly complete: boolean
 }> {
   const { thirdParty } = input
-  if (thirdParty === undefined) return { tasks: [], entries: [], disabled: [] }
+  if (thirdParty === undefined) return { tasks: [], entries: [], disabled: [], complete: true }
   const before = await execution.store.readState()
   const tasks: TaskReport[] = []
   const entries: RegisteredTask[] = []
@@ -198,7 +240,7 @@ async function runThirdParty(
     disabled.push(...thirdParty.unclaimedOptions())
     refuseUnknownNames(input.only, [...builtIn, ...tasks, ...disabled])
   }
-  return { tasks, entries, disabled }
+  return { tasks, entries, disabled, complete: everyOneLoaded }
 }
 
 /** Totals and gauges of everything that is recorded. What cannot be read is not sent, and costs no run: never zeros in place of a number. */

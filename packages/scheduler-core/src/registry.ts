@@ -100,6 +100,8 @@ export function taskProblems(candidate: unknown): readonly string[] {
   if (typeof task.name !== 'string' || !namePattern.test(task.name) || task.name.length > 40) {
     problems.push(`its name ${JSON.stringify(task.name) ?? 'undefined'} is not kebab-case of at most 40 characters`)
   }
+  // Alerts are named `task/finding`, and those of the scheduler itself `scheduler/…`.
+  if (task.name === 'scheduler') problems.push(`its name 'scheduler' is reserved`)
   if (typeof task.description !== 'string' || task.description === '') problems.push('has no description')
   if (typeof task.run !== 'function') problems.push('has no function run')
   if (typeof task.requires !== 'function') problems.push('has no function requires')

@@ -143,6 +143,13 @@ export interface Finding {
   readonly summary: string
   /** JSON-safe. */
   readonly details?: Readonly<Record<string, unknown>>
+  /** Milliseconds that it must last before people are told. Default: what the operator configured for its severity. */
+  readonly holdDownMs?: number
+  /**
+   * Findings of which this one is a mere consequence: nobody is told of it while one of them lasts. Keys of the same task, or
+   * `task/key`, or `scheduler/…` for what the scheduler finds by itself.
+   */
+  readonly dependsOn?: readonly string[]
 }
 
 /** One change, as the audit trail keeps it. */

@@ -3,6 +3,7 @@ import {
   decide,
   formatDuration,
   formatSchedule,
+  PostgresAlertStore,
   StateStore,
   type RegisteredTask,
   type Registry,
@@ -14,6 +15,7 @@ import { withDatabase } from '../connect.js'
 import type { Host } from '../host.js'
 import { Output, outcomeColour } from '../output.js'
 import { loadRegistry, peekState, tasksOfPackages } from '../third-party/look.js'
+import { alertStatus, presentAlerts } from './alert-status.js'
 
 export interface InspectOptions {
   readonly json?: boolean
@@ -74,10 +76,16 @@ export async function status(host: Host, options: InspectOptions): Promise<numbe
   host.endAtSignal()
   const configuration = await loadConfiguration(host, options.flags)
   const { schema } = configuration.program
-  const { state, lastRuns } = await withDatabase(configuration.program, async ({ connections }) => {
+  const { state, lastRuns, alerts } = await withDatabase(configuration.program, async ({ connections }) => {
     const store = new StateStore(connections, schema)
     const read = await store.readState()
-    return { state: read, lastRuns: read.schemaVersion === undefined ? [] : await store.selectLastRuns() }
+    return {
+      state: read,
+      lastRuns: read.schemaVersion === undefined ? [] : await store.selectLastRuns(),
+      // Undefined also where a run of this version has not made the tables yet.
+      alerts:
+        read.instanceId === undefined ? undefined : await alertStatus(new PostgresAlertStore(connections, schema)),
+    }
   })
   const registry = await loadRegistry(host, configuration, state)
   const rows = registry.tasks.map((entry) =>
@@ -97,6 +105,7 @@ export async function status(host: Host, options: InspectOptions): Promise<numbe
       tasks: rows,
       disabled: registry.disabled,
       notEnabled: unused,
+      alerts: alerts ?? null,
     })
     return 0
   }
@@ -122,6 +131,7 @@ export async function status(host: Host, options: InspectOptions): Promise<numbe
   // The tasks of a package that was not loaded are among them.
   const why = registry.disabled.length > 0 ? 'not enabled or not loaded' : 'not enabled'
   if (unused.length > 0) output.line(output.paint(`known from earlier, ${why}: ${unused.join(', ')}`, 'dim'))
+  if (alerts !== undefined) presentAlerts(output, alerts)
   return 0
 }
 

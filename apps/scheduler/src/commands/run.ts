@@ -9,6 +9,7 @@ import {
   type Severity,
   type TaskLogger,
 } from '@battlescope/scheduler-core'
+import { alertInput, tellOfOutage } from '../alerts/alert-input.js'
 import { clientFactories, surroundingsOf } from '../clients/client-factories.js'
 import { loadConfiguration, type Configuration } from '../configuration/load.js'
 import { explain, withDatabase } from '../connect.js'
@@ -71,6 +72,8 @@ export async function run(host: Host, options: RunCommandOptions): Promise<numbe
       return report.exitCode
     } catch (error) {
       const known = explain(error)
+      if (known instanceof SchedulerError && known.exitCode === exitCodes.unavailable.code && options.dryRun !== true)
+        await tellOfOutage(host, configuration, logging.logger, known.message)
       if (!(known instanceof SchedulerError) || host.terminal.stdoutIsTerminal || dataOnStdout) throw known
       logging.logger.error(
         { event: 'run-failed', errorCode: known.code, hint: known.hint, exitCode: known.exitCode },
@@ -116,6 +119,7 @@ async function runConnected(
       ...(options.force === undefined ? {} : { force: options.force }),
       ...(options.dryRun === undefined ? {} : { dryRun: options.dryRun }),
       ...(options.failOn === undefined ? {} : { failOn: options.failOn }),
+      alerts: await alertInput(host, configuration),
       expectedIntervalMs: program.expectedInterval,
       budgetMs: program.budget,
       graceMs: program.grace,

@@ -13,7 +13,7 @@ interface NamedSection {
 
 /** Sections that are no task's, such as the store's or the alerts', by name: an entry here is all that a new one needs. */
 export const namedSections = {
-  alerts: { description: 'who is told of findings, and how', schema: alertsConfig },
+  alerts: { description: 'who is told of what, when and how', schema: alertsConfig },
   'cold-storage': { description: 'where archives go', schema: coldStorageConfig },
   redis: { description: redisSection.description ?? '', schema: redisOptions },
 } as const satisfies Readonly<Record<string, NamedSection>>

@@ -70,6 +70,8 @@ export interface DeliveryContext {
 export interface EachChannel {
   readonly kind: 'each'
   readonly name: string
+  /** A fingerprint of where it sends, without secrets. When it changes, what fires is opened anew there. Absent: changes go unnoticed. */
+  readonly target?: string
   /** Transitions that the provider has a use for; others are not stored for it. */
   readonly transitions: readonly AlertTransition[]
   send(message: AlertMessage, context: DeliveryContext): Promise<Delivery>
@@ -83,6 +85,8 @@ export interface EachChannel {
 export interface DigestChannel {
   readonly kind: 'digest'
   readonly name: string
+  /** As of {@link EachChannel}. */
+  readonly target?: string
   readonly transitions: readonly AlertTransition[]
   send(id: string, messages: readonly AlertMessage[], context: DeliveryContext): Promise<Delivery>
 }

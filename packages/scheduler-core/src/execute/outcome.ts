@@ -32,11 +32,13 @@ export function outcomeOfResult(result: unknown, safe: SafeText): RunOutcome {
     reason: valid.outcome === 'skipped' ? safe.text(messageOf(valid.reason)) : undefined,
     errorCode: undefined,
     remaining: valid.outcome === 'partial' ? valid.remaining : undefined,
-    findings: (valid.findings ?? []).map(({ key, severity, summary, details }) => ({
+    findings: (valid.findings ?? []).map(({ key, severity, summary, details, holdDownMs, dependsOn }) => ({
       key: safe.text(key.slice(0, 200)),
       severity,
       summary: safe.text(messageOf(summary)),
       ...(details === undefined ? {} : { details: safe.json(details) ?? {} }),
+      ...(holdDownMs === undefined ? {} : { holdDownMs: Math.round(holdDownMs) }),
+      ...(dependsOn === undefined ? {} : { dependsOn: dependsOn.map((name) => safe.text(name.slice(0, 250))) }),
     })),
     lostClaim: false,
   }
@@ -57,10 +59,14 @@ function resultProblem(result: unknown): string | undefined {
   }
   if (!Array.isArray(findings)) return 'findings that are no array'
   for (const finding of findings as unknown[]) {
-    const { key, severity, summary } = (finding ?? {}) as Record<string, unknown>
+    const { key, severity, summary, holdDownMs, dependsOn } = (finding ?? {}) as Record<string, unknown>
     const known = ['info', 'warning', 'error', 'critical'].includes(severity as string)
     if (typeof key !== 'string' || typeof summary !== 'string' || !known)
       return 'a finding without key, severity or summary'
+    if (holdDownMs !== undefined && !(typeof holdDownMs === 'number' && holdDownMs >= 0 && Number.isFinite(holdDownMs)))
+      return 'a finding whose holdDownMs is no number of milliseconds'
+    if (dependsOn !== undefined && !(Array.isArray(dependsOn) && dependsOn.every((name) => typeof name === 'string')))
+      return 'a finding whose dependsOn is no array of keys'
   }
   try {
     JSON.stringify(findings)

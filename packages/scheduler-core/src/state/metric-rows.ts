@@ -1,6 +1,7 @@
 /** What metrics are made of, in one statement: durable totals, and the state that gauges show. */
 import { sql } from 'kysely'
 import { jsonArrayFrom } from 'kysely/helpers/postgres'
+import type { Severity } from '../task.js'
 import type { Outcome, StateDb } from './tables.js'
 
 /** Counts of durations; the last bucket has no bound. */
@@ -40,6 +41,10 @@ export interface MetricRows {
   readonly tasks: readonly TaskRow[]
   readonly taskTotals: readonly (HistogramRow & { readonly task: string; readonly outcome: Outcome })[]
   readonly taskMetrics: readonly TaskMetricRow[]
+  /** Alerts that fire, muted ones included. */
+  readonly openAlerts: readonly { readonly severity: Severity; readonly count: number }[]
+  /** Messages of alerts that wait, and those that were given up and are kept for `status`. */
+  readonly alertMessages: { readonly waiting: number; readonly dead: number }
 }
 
 export async function selectMetricRows(db: StateDb): Promise<MetricRows> {
@@ -83,6 +88,21 @@ export async function selectMetricRows(db: StateDb): Promise<MetricRows> {
       jsonArrayFrom(
         e.selectFrom('task_metric').selectAll('task_metric').orderBy('task').orderBy('name').orderBy('attributes'),
       ).as('task_metrics'),
+      jsonArrayFrom(
+        e
+          .selectFrom('alert')
+          .select(['severity', sql<number>`count(*)`.as('count')])
+          .where('state', '=', 'firing')
+          .groupBy('severity'),
+      ).as('open_alerts'),
+      jsonArrayFrom(
+        e
+          .selectFrom('alert_message')
+          .select([
+            sql<number>`count(*) FILTER (WHERE state = 'waiting')`.as('waiting'),
+            sql<number>`count(*) FILTER (WHERE state = 'dead')`.as('dead'),
+          ]),
+      ).as('alert_messages'),
     ])
     .executeTakeFirstOrThrow()
   const [lastRun] = row.last_run
@@ -114,6 +134,8 @@ export async function selectMetricRows(db: StateDb): Promise<MetricRows> {
       createdAt: instant(times.created_at),
       updatedAt: instant(times.updated_at),
     })),
+    openAlerts: row.open_alerts,
+    alertMessages: row.alert_messages[0] ?? { waiting: 0, dead: 0 },
   }
 }
 

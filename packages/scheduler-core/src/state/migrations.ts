@@ -7,6 +7,7 @@ import { pausesAndRunTotals } from './migrations/0002-pauses-and-run-totals.js'
 import { archive } from './migrations/0003-archive.js'
 import { statistics } from './migrations/0004-statistics.js'
 import { retentionPartitions } from './migrations/0005-retention-partitions.js'
+import { alerts } from './migrations/0006-alerts.js'
 import { backup } from './migrations/0010-backup.js'
 
 export const migrations: readonly string[] = [
@@ -15,5 +16,6 @@ export const migrations: readonly string[] = [
   archive,
   statistics,
   retentionPartitions,
+  alerts,
   backup,
 ]

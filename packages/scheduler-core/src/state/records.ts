@@ -11,6 +11,9 @@ const recordedExitCodes = (
   ['ok', 'taskFailed', 'claimedElsewhere', 'findings', 'interrupted', 'terminated'] as const
 ).map((name) => exitCodes[name].code)
 
+/** Milliseconds that alerts which could not be delivered are kept for `status`. */
+const deadLetterRetentionMs = 30 * 86_400_000
+
 export interface TaskRunRecord {
   readonly runId: string
   readonly task: string
@@ -128,7 +131,7 @@ export async function finishTaskRun(db: StateDb, record: TaskRunRecord): Promise
   await db.deleteFrom('claim').where('ticket', '=', record.ticket).execute()
   await db
     .insertInto('task_run')
-    .values({
+    .values((e) => ({
       run_id: record.runId,
       task: record.task,
       ticket: record.ticket,
@@ -146,7 +149,16 @@ export async function finishTaskRun(db: StateDb, record: TaskRunRecord): Promise
       action_count: record.actionCount,
       findings: JSON.stringify(record.findings),
       trace_id: record.traceId ?? null,
-    })
+      // A run that found nothing, of a task without open alerts, is none of the alerts' business.
+      evaluated:
+        record.findings.length > 0
+          ? false
+          : e.not(
+              e.exists(
+                e.selectFrom('alert').select('name').where('task', '=', record.task).where('state', '<>', 'resolved'),
+              ),
+            ),
+    }))
     .execute()
   await addToTotals(db, record)
   await storeMetrics(db, record)
@@ -289,5 +301,10 @@ export async function deleteOldHistory(
       query.selectFrom('action').select('id').where('at', '<', horizon(retention.actionsMs)).limit(batchSize),
     )
     .executeTakeFirst()
-  return Number(runs.numDeletedRows + wholeRuns.numDeletedRows + actions.numDeletedRows)
+  const deadLetters = await db
+    .deleteFrom('alert_message')
+    .where('state', '=', 'dead')
+    .where('dead_at', '<', horizon(deadLetterRetentionMs))
+    .executeTakeFirst()
+  return Number(runs.numDeletedRows + wholeRuns.numDeletedRows + actions.numDeletedRows + deadLetters.numDeletedRows)
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { sql, type Kysely } from 'kysely'
 import type { Connections, UnitOfWork } from '../connections.js'
-import { classifyFailure, codeOf, LostClaimError, SchedulerError } from '../errors.js'
+import { codeOf, LostClaimError, SchedulerError } from '../errors.js'
 import {
   endOrphanedSessions,
   claimPackage,
@@ -33,11 +33,9 @@ import {
 } from './records.js'
 import { emptyHistogram } from './histogram.js'
 import { selectMetricRows, type MetricRows } from './metric-rows.js'
+import { retryTransient, stateStatementTimeoutMs } from './retry.js'
 import { outcomes, tableNames, type Outcome, type StateDb, type TableName } from './tables.js'
 import { selectState, type State } from './task-state.js'
-
-/** Milliseconds for one statement on the scheduler's own small tables. */
-const stateStatementTimeoutMs = 10_000
 
 /** The scheduler's rows in one schema of one database. Every method is one unit of work and is retried after transient errors. */
 export class StateStore {
@@ -351,15 +349,4 @@ export class StateStore {
 /** undefined_table, invalid_schema_name: nothing has been migrated yet. */
 function isMissingSchema(error: unknown): boolean {
   return ['42P01', '3F000'].includes(codeOf(error) ?? '')
-}
-
-/** Own statements are safe to repeat: each is a compare-and-set by ticket or revision, or an upsert. A lost COMMIT is the caller's. */
-async function retryTransient<T>(attempt: () => Promise<T>, attempts = 3): Promise<T> {
-  for (let left = attempts - 1; ; left -= 1) {
-    try {
-      return await attempt()
-    } catch (error) {
-      if (left === 0 || codeOf(error) === 'commit-unknown' || classifyFailure(error) !== 'transient') throw error
-    }
-  }
 }

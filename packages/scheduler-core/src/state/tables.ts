@@ -7,8 +7,12 @@ import {
   type JSONColumnType,
   type Kysely,
   type RawBuilder,
+  type SqlBool,
 } from 'kysely'
-import type { Finding } from '../task.js'
+import type { AlertContent, AlertTransition } from '../alerts/channel.js'
+import type { AlertRow } from '../alerts/plan-alerts.js'
+import type { ToldRow } from '../alerts/plan-messages.js'
+import type { Finding, Severity } from '../task.js'
 
 type Timestamp = ColumnType<Date, Date | string, Date | string>
 type NullableTimestamp = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>
@@ -27,6 +31,7 @@ export interface StateDatabase {
     instance_id: Generated<string>
     created_at: Generated<Date>
     history_pruned_at: ColumnType<Date, never, Date>
+    alerts_since: Generated<Date>
   }
   task: {
     name: string
@@ -89,6 +94,7 @@ export interface StateDatabase {
     action_count: number
     findings: JSONColumnType<readonly Finding[], string, string>
     trace_id: string | null
+    evaluated: ColumnType<boolean, SqlBool | undefined, boolean>
   }
   action: {
     id: GeneratedAlways<string>
@@ -134,7 +140,71 @@ export interface StateDatabase {
     created_at: Generated<Date>
     updated_at: Generated<Date>
   }
+  alert: {
+    name: string
+    task: string | null
+    finding_key: string
+    dedup_key: string
+    state: AlertRow['state']
+    severity: Severity
+    summary: string
+    details: JSONColumnType<Readonly<Record<string, unknown>>, string, string>
+    depends_on: JSONColumnType<readonly string[], string, string>
+    first_seen_at: Timestamp
+    last_seen_at: Timestamp
+    opened_at: NullableTimestamp
+    resolved_at: NullableTimestamp
+    resolution: string | null
+    good_runs: number
+    good_since: NullableTimestamp
+    last_good_at: NullableTimestamp
+    openings: JSONColumnType<readonly string[], string, string>
+    flapping: boolean
+    silence: string | null
+  }
+  alert_mute: { pattern: string; until: Timestamp; reason: string | null; muted_at: Generated<Date> }
+  alert_told: {
+    channel: string
+    name: string
+    incident_at: Timestamp
+    state: ToldRow['state']
+    content: JSONColumnType<StoredContent, string, string>
+    called_severity: Severity
+    told_at: Timestamp
+    called_at: NullableTimestamp
+    target: string | null
+  }
+  alert_message: {
+    seq: GeneratedAlways<string>
+    id: string
+    channel: string
+    name: string
+    incident_at: Timestamp
+    transition: AlertTransition
+    content: JSONColumnType<StoredContent, string, string>
+    at: Timestamp
+    state: ColumnType<'waiting' | 'accepted' | 'dead', never, 'waiting' | 'accepted' | 'dead'>
+    attempts: Generated<number>
+    next_attempt_at: Timestamp
+    leased_until: NullableTimestamp
+    digest_id: string | null
+    receipt: string | null
+    reason: string | null
+    dead_at: NullableTimestamp
+  }
+  alert_channel: {
+    channel: string
+    hold_until: NullableTimestamp
+    last_success_at: NullableTimestamp
+    last_failure_at: NullableTimestamp
+    last_failure: string | null
+  }
 }
+
+/** What is told of an alert, as JSON keeps it. */
+export type StoredContent = Readonly<
+  Omit<AlertContent, 'openedAt' | 'task'> & { readonly openedAt: string; readonly task?: string }
+>
 
 /** With the schema of the scheduler's own tables. */
 export type StateDb = Kysely<StateDatabase>
