@@ -170,3 +170,8 @@ export function isAboutOneIndex(error: unknown): boolean {
   const code = codeOf(error)
   return code === '57014' || (isSqlState(code) && !/^(08|40|53|57)/.test(code))
 }
+
+/** Only a pooler leads to the database: what this task does needs a session. */
+export function isNoDirect(error: unknown): boolean {
+  return codeOf(error) === 'no-direct-connection'
+}

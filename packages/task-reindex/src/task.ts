@@ -1,23 +1,16 @@
-import { chosenRelations } from './chosen-relations.js'
-import { codeOf, defineTask, messageOf, type Task, type TaskResult } from '@battlescope/scheduler-core'
+import { defineTask, messageOf, type Task, type TaskResult } from '@battlescope/scheduler-core'
 import { adviceOn } from './advice.js'
+import { chosenRelations } from './chosen-relations.js'
 import { reindexConfig } from './config.js'
-import { relationOf, type IndexFacts, type PreflightFacts, type Rebuild } from './facts.js'
-import { findingsOf, type Attempt, type Doubt } from './findings.js'
+import type { IndexFacts } from './facts.js'
+import { findingsOf, type Doubt } from './findings.js'
 import { learn } from './learn.js'
-import { contradicts, planReindex, predictMs, type Candidate, type ReindexPlan } from './plan.js'
-import { objection } from './preflight.js'
-import {
-  measureIndex,
-  selectForeignKeys,
-  selectIndexes,
-  selectMeasureSchema,
-  selectPreflight,
-  selectStatisticsReset,
-} from './queries.js'
-import { rebuild, type Context } from './rebuild.js'
+import { planReindex, type Candidate, type ReindexPlan } from './plan.js'
+import { selectForeignKeys, selectIndexes, selectPreflight, selectStatisticsReset } from './queries.js'
+import { isNoDirect, type Context } from './rebuild.js'
 import { saveLearning, selectLearned, selectRebuilds } from './records.js'
 import { recover } from './recover.js'
+import { rebuildAll, type Work } from './work.js'
 
 /** Rebuilds indexes that grew out of their shape, one after another, and reports indexes that somebody should look at. */
 export const reindex: Task<typeof reindexConfig> = defineTask({
@@ -118,119 +111,10 @@ async function foreignKeys(context: Context) {
   return (await selectForeignKeys(context.db)).map((key) => ({ ...key, constraint: key.name, name: key.table }))
 }
 
-interface Work {
-  readonly attempts: readonly Attempt[]
-  readonly doubts: readonly Doubt[]
-  /** Some index is another one now. */
-  readonly begun: boolean
-  /** Invalid indexes that are ours to drop. */
-  readonly ours: ReadonlySet<number>
-  /** What the next run of this slot goes on with. */
-  readonly remaining: number
-  readonly noDirect?: string
-}
-
-/** One after another, worst first, until the budget or the number is used up. */
-async function rebuildAll(context: Context, plan: ReindexPlan, rebuilds: readonly Rebuild[]): Promise<Work> {
-  const attempts: Attempt[] = []
-  const doubts: Doubt[] = []
-  const ours = new Set<number>()
-  const measureSchema = plan.candidates.length === 0 ? undefined : await selectMeasureSchema(context.db)
-  let begun = 0
-  let left = 0
-  for (const [at, candidate] of plan.candidates.entries()) {
-    if (context.budget.exhausted() || begun >= context.config.indexesPerRun) {
-      left = plan.candidates.length - at
-      break
-    }
-    const predictedMs = predictMs(candidate.index, rebuilds, context.config)
-    const facts = await selectPreflight(context.db, candidate.index.tableOid)
-    const refusal = refusalOf(context, { candidate, predictedMs, facts, first: begun === 0 })
-    if (refusal !== undefined) {
-      attempts.push(refusal.attempt)
-      if (refusal.endsRun) {
-        left = plan.candidates.length - at - 1
-        break
-      }
-      continue
-    }
-    const contradiction = await contradictionOf(context, measureSchema, candidate)
-    if (contradiction !== undefined) {
-      attempts.push({ candidate, result: 'contradicted', reason: contradiction })
-      continue
-    }
-    context.progress({ done: at, total: plan.candidates.length, unit: 'indexes', current: candidate.index.name })
-    begun += 1
-    const startedAt = context.clock.monotonicMs()
-    try {
-      const { id, failure } = await rebuild(context, candidate, predictedMs)
-      const durationMs = Math.round(context.clock.monotonicMs() - startedAt)
-      attempts.push({ candidate, result: failure === undefined ? 'rebuilt' : 'not-ended', ...(failure === undefined ? {} : { reason: failure.reason }) })
-      if (id === undefined) continue
-      const written = (await selectRebuilds(context.db, context.stateSchema)).find((one) => one.id === id)
-      if (written === undefined) continue
-      const { pending, doubt } = await recover(context, written, durationMs)
-      if (doubt !== undefined) doubts.push(doubt)
-      if (pending === undefined) continue
-      for (const oid of [written.indexOid, written.newIndexOid]) if (oid !== undefined) ours.add(oid)
-      left = plan.candidates.length - at
-      break
-    } catch (error) {
-      if (!isNoDirect(error)) throw error
-      return { attempts, doubts, begun: false, ours, remaining: 0, noDirect: messageOf(error) }
-    }
-  }
-  // What is waited for may be gone in the next run; what failed, or is too large, would be the same again.
-  const notNow = attempts.filter(({ result }) => result === 'not-now').length
-  return { attempts, doubts, begun: begun > 0, ours, remaining: left + notNow }
-}
-
-interface Admission {
-  readonly candidate: Candidate
-  readonly predictedMs: number
-  readonly facts: PreflightFacts
-  /** Nothing was begun in this run yet. */
-  readonly first: boolean
-}
-
-function refusalOf(
-  context: Context,
-  { candidate, predictedMs, facts, first }: Admission,
-): { readonly attempt: Attempt; readonly endsRun: boolean } | undefined {
-  const remainingMs = context.budget.remainingMs()
-  context.logger.debug(
-    { event: 'reindex-admission', index: candidate.index.name, relation: relationOf(candidate.index), predictedMs, remainingMs },
-    'admission of a rebuild',
-  )
-  if (predictedMs > remainingMs) {
-    // What does not fit into a run that has done nothing yet fits into none.
-    if (first) return { attempt: { candidate, result: 'too-large', predictedMs }, endsRun: false }
-    return { attempt: { candidate, result: 'not-now', reason: 'no time left in this run' }, endsRun: false }
-  }
-  const against = objection(facts, candidate, context.config)
-  if (against === undefined) return undefined
-  return { attempt: { candidate, result: 'not-now', reason: against.reason }, endsRun: against.concerns === 'server' }
-}
-
-async function contradictionOf(
-  context: Context,
-  measureSchema: string | undefined,
-  candidate: Candidate,
-): Promise<string | undefined> {
-  const { index } = candidate
-  if (measureSchema === undefined || index.accessMethod !== 'btree' || index.sizeBytes > context.config.confirmUpTo) return undefined
-  const measured = await measureIndex(context.db, measureSchema, index.oid)
-  return measured === undefined ? undefined : contradicts(measured, candidate)
-}
-
 function measure({ metrics }: Context, plan: ReindexPlan, { attempts }: Work): void {
   const rebuilt = attempts.filter(({ result }) => result === 'rebuilt')
   const wasteOf = (candidates: readonly Candidate[]) => candidates.reduce((sum, { wasteBytes }) => sum + Math.round(wasteBytes), 0)
   metrics.gauge('indexes_bloated', plan.candidates.length + plan.resting.length + plan.notOwned.length - rebuilt.length)
   metrics.gauge('index_waste_bytes', wasteOf([...plan.candidates, ...plan.resting, ...plan.notOwned]) - wasteOf(rebuilt.map(({ candidate }) => candidate)))
   metrics.count('indexes_rebuilt', rebuilt.length)
-}
-
-function isNoDirect(error: unknown): boolean {
-  return codeOf(error) === 'no-direct-connection'
 }
