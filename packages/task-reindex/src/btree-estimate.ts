@@ -81,22 +81,41 @@ function sizeOf(shape: BtreeShape, paddingBytes: number, distinct: number): numb
   return (pages + metaPages) * pageBytes
 }
 
-function leafPages({ tuples, fillFactor, ...shape }: BtreeShape, bytes: number, distinct: number): number {
-  if (tuples === 0) return 0
-  const perKey = tuples / Math.max(1, Math.min(distinct, tuples))
-  const mergeable = shape.deduplicates && shape.columns.every(({ key, equalImage }) => key && equalImage)
-  if (!mergeable || perKey < 1.01) return Math.ceil(tuples / itemsPerPage(bytes, fillFactor))
-  // The tuples of one key fill posting lists; a last, single one stays a plain tuple.
-  const perList = Math.max(1, Math.floor((postingListBytes - bytes) / tidBytes))
-  const lists = Math.max(1, Math.ceil(perKey / perList))
-  const list = alignUp(bytes + (perKey / lists > 1 ? (perKey / lists) * tidBytes : 0))
-  return Math.max(1, Math.ceil((distinct * lists) / itemsPerPage(list, fillFactor)))
+function leafPages(shape: BtreeShape, bytes: number, distinct: number): number {
+  const { tuples, columns } = shape
+  const [only] = columns
+  const { nullFraction = 0 } = only ?? {}
+  if (columns.length > 1 || only === undefined || nullFraction === 0) return pagesFor(shape, { tuples, bytes, distinct })
+  // NULLs are one key, and the others share the rest: as one average key they would look like neither.
+  const nulls = tuples * nullFraction
+  const ofNulls = pagesFor(shape, { tuples: nulls, bytes: tupleHeaderWithNullsBytes, distinct: 1 })
+  const bytesOfOthers = (bytes - tupleHeaderWithNullsBytes * nullFraction) / Math.max(1 - nullFraction, Number.EPSILON)
+  const others = { tuples: tuples - nulls, bytes: bytesOfOthers, distinct: Math.max(1, distinct - 1) }
+  return ofNulls + pagesFor(shape, others)
 }
 
-/** A page is full when less than its reserve is free after an item; the last item then moves on, and its high key stays in its place. */
-function itemsPerPage(bytes: number, fillFactor: number): number {
+function pagesFor(
+  { fillFactor, deduplicates, columns }: BtreeShape,
+  { tuples, bytes, distinct }: { readonly tuples: number; readonly bytes: number; readonly distinct: number },
+): number {
+  if (tuples < 1) return 0
+  const perKey = tuples / Math.max(1, Math.min(distinct, tuples))
+  const mergeable = deduplicates && columns.every(({ key, equalImage }) => key && equalImage)
+  if (!mergeable || perKey < 1.01) return Math.ceil(tuples / itemsPerPage(bytes, fillFactor))
+  const perList = Math.max(1, Math.floor((postingListBytes - bytes) / tidBytes))
+  const lists = Math.max(1, Math.ceil(perKey / perList))
+  const extraBytes = perKey / lists > 1 ? (perKey / lists) * tidBytes : 0
+  const list = alignUp(bytes + extraBytes)
+  return Math.max(1, Math.ceil((Math.min(distinct, tuples) * lists) / itemsPerPage(list, fillFactor, extraBytes)))
+}
+
+/**
+ * A page is full when less than its reserve is free after an item; the last item then moves on, and its high key stays in its place. What a posting
+ * list has beyond a plain tuple does not count against the reserve.
+ */
+function itemsPerPage(bytes: number, fillFactor: number, extraBytes = 0): number {
   const free = pageBytes - pageHeaderBytes - specialBytes - itemIdBytes
-  const reserve = Math.floor((pageBytes * (100 - fillFactor)) / 100)
+  const reserve = Math.max(0, Math.floor((pageBytes * (100 - fillFactor)) / 100) - extraBytes)
   return Math.max(1, Math.ceil((free - reserve) / (bytes + itemIdBytes)) - 1)
 }
 
