@@ -15,7 +15,7 @@ type Db = Kysely<unknown>
 // ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Indexes looked at, largest first: a database may have tens of thousands, and this is no reason to read for minutes. */
-export const mostIndexes = 2000
+const mostIndexes = 2000
 
 /** An oid comes out as text on some drivers, and is larger than int4. */
 const oidOf = (expression: string): RawBuilder<number> => sql.raw(`${expression}::pg_catalog.int8::pg_catalog.float8`)

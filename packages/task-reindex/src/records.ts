@@ -116,13 +116,16 @@ export interface RebuildEnd {
   readonly errorCode?: string | undefined
   readonly durationMs?: number | undefined
   readonly sizeAfterBytes?: number | undefined
+  /** The index that serves now, when it is the copy. */
+  readonly newIndexOid?: number | undefined
 }
 
 export async function closeRebuild(db: Db, schema: string, id: string, end: RebuildEnd): Promise<void> {
   await sql`
     UPDATE ${sql.id(schema, 'reindex_rebuild')}
     SET ended_at = now(), outcome = ${end.outcome}, error_code = coalesce(${end.errorCode ?? null}::text, error_code),
-      duration_ms = coalesce(${end.durationMs ?? null}::int8, duration_ms), size_after_bytes = ${end.sizeAfterBytes ?? null}::int8
+      duration_ms = coalesce(${end.durationMs ?? null}::int8, duration_ms), size_after_bytes = ${end.sizeAfterBytes ?? null}::int8,
+      new_index_oid = coalesce(new_index_oid, (${end.newIndexOid ?? null}::int8)::oid)
     WHERE id = ${id} AND ended_at IS NULL`.execute(db)
 }
 

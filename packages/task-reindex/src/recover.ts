@@ -85,10 +85,13 @@ async function close(
   const { stateSchema } = context
   if (stateSchema === undefined) return
   await context.act({ kind: 'close-rebuild', target: rebuild.indexName, reason: outcome }, async (fenced) => {
+    // A quick rebuild may be over before the number of its copy was seen.
+    const copy = outcome === 'rebuilt' ? serving : undefined
     await closeRebuild(fenced.db, stateSchema, rebuild.id, {
       outcome,
       durationMs,
-      sizeAfterBytes: outcome === 'rebuilt' && serving !== undefined ? Math.round(serving.sizeBytes) : undefined,
+      sizeAfterBytes: copy === undefined ? undefined : Math.round(copy.sizeBytes),
+      newIndexOid: copy?.oid,
     })
   })
 }

@@ -15,7 +15,7 @@ export const run = (database: TestDatabase, config: object = {}, more: Partial<R
   runOneTask({ task: reindex, databaseUrl: database.url, force: true, config: { ...small, ...config }, ...more })
 
 /** A table with a primary key and two indexes, freshly built. */
-export async function createTable(database: TestDatabase, name = 't', rows = 20_000): Promise<void> {
+export async function createTable(database: TestDatabase, name = 't', rows = 8000): Promise<void> {
   await database.query(`
     CREATE TABLE ${name} (id bigint PRIMARY KEY, at timestamptz, label text) WITH (autovacuum_enabled = false);
     INSERT INTO ${name} SELECT i, now() + i * interval '1 second', md5(i::text) FROM generate_series(1, ${rows}) AS i;
