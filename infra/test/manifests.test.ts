@@ -152,7 +152,15 @@ describe(`manifests as they are rendered${noRenderer}`, () => {
         'production with everything',
         renderTogether(
           'k8s-overlays/production',
-          ...['every-task', 'egress-store', 'egress-alerts', 'egress-database', 'task-packages', 'long-run', 'long-run-reindex'],
+          ...[
+            'every-task',
+            'egress-store',
+            'egress-alerts',
+            'egress-database',
+            'task-packages',
+            'long-run',
+            'long-run-reindex',
+          ],
         ),
       ] as const,
     ])

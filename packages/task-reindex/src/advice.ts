@@ -46,9 +46,15 @@ export function adviceOn(input: AdviceInput, config: ReindexConfig): readonly Fi
       unused(input, config),
       { hint: replicaHint },
     ),
-    finding('foreign-keys-without-index', 'info', 'are read as a whole for each row deleted there', missing(input, config), {
-      hint: 'a delete, or an update of the key, in the referenced table looks here for rows that point to it',
-    }),
+    finding(
+      'foreign-keys-without-index',
+      'info',
+      'are read as a whole for each row deleted there',
+      missing(input, config),
+      {
+        hint: 'a delete, or an update of the key, in the referenced table looks here for rows that point to it',
+      },
+    ),
   ].filter((found) => found !== undefined)
 }
 
@@ -90,7 +96,8 @@ function duplicates({ indexes }: AdviceInput, { reportFrom }: ReindexConfig): re
 
 /** Whether everything that `index` is for is also done by `other`. Of two that are equal, the one made first stays. */
 function replaces(other: IndexFacts, index: IndexFacts): boolean {
-  if (other.oid === index.oid || other.tableOid !== index.tableOid || other.accessMethod !== index.accessMethod) return false
+  if (other.oid === index.oid || other.tableOid !== index.tableOid || other.accessMethod !== index.accessMethod)
+    return false
   if (other.predicate !== index.predicate) return false
   const [mine, theirs] = [index, other].map(({ columns }) => columns.map(described)) as [string[], string[]]
   const same = mine.length === theirs.length && mine.every((column, at) => column === theirs[at])
@@ -115,7 +122,10 @@ function isDroppable({ constrained, ofPartition }: IndexFacts): boolean {
 /** Counted since the later of two instants that are known for sure: the reset of statistics, and when this task first saw the index. */
 function unused({ indexes, learned, statisticsResetAt, now }: AdviceInput, config: ReindexConfig): readonly Advice[] {
   return indexes
-    .filter((index) => index.valid && isDroppable(index) && !index.unique && index.sizeBytes >= config.reportFrom && index.scans === 0)
+    .filter(
+      (index) =>
+        index.valid && isDroppable(index) && !index.unique && index.sizeBytes >= config.reportFrom && index.scans === 0,
+    )
     .flatMap((index) => {
       const seenAt = learnedOf(index, learned)?.firstSeenAt
       if (seenAt === undefined) return []

@@ -85,7 +85,8 @@ function leafPages(shape: BtreeShape, bytes: number, distinct: number): number {
   const { tuples, columns } = shape
   const [only] = columns
   const { nullFraction = 0 } = only ?? {}
-  if (columns.length > 1 || only === undefined || nullFraction === 0) return pagesFor(shape, { tuples, bytes, distinct })
+  if (columns.length > 1 || only === undefined || nullFraction === 0)
+    return pagesFor(shape, { tuples, bytes, distinct })
   // NULLs are one key, and the others share the rest: as one average key they would look like neither.
   const nulls = tuples * nullFraction
   const ofNulls = pagesFor(shape, { tuples: nulls, bytes: tupleHeaderWithNullsBytes, distinct: 1 })
@@ -123,7 +124,12 @@ function itemsPerPage(bytes: number, fillFactor: number, extraBytes = 0): number
 function tupleBytes(columns: readonly BtreeColumn[], paddingBytes: number): number {
   const nullable = columns.map(({ nullFraction = 0 }) => nullFraction > 0)
   // 2^n cases; with more columns than that the average width has to do.
-  if (nullable.filter(Boolean).length > 8) return caseBytes(columns, paddingBytes, columns.map(() => false))
+  if (nullable.filter(Boolean).length > 8)
+    return caseBytes(
+      columns,
+      paddingBytes,
+      columns.map(() => false),
+    )
   const walk = (index: number, nulls: readonly boolean[], probability: number): number => {
     const column = columns[index]
     if (column === undefined) return probability * caseBytes(columns, paddingBytes, nulls)

@@ -18,4 +18,3 @@ export function chosenRelations<Relation extends RelationName>(
       !excluded.some((pattern) => matchesRelation(pattern, relation)),
   )
 }
-

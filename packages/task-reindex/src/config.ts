@@ -45,14 +45,26 @@ export const reindexConfig = z.object({
     ),
   minWaste: size()
     .prefault('64MiB')
-    .describe('Bytes that a rebuild must give back at least, whatever the ratio: below, the work costs more than it saves.'),
-  indexesPerRun: z.number().int().min(1).max(20).default(2).describe('Indexes that one run rebuilds at most, one after another.'),
+    .describe(
+      'Bytes that a rebuild must give back at least, whatever the ratio: below, the work costs more than it saves.',
+    ),
+  indexesPerRun: z
+    .number()
+    .int()
+    .min(1)
+    .max(20)
+    .default(2)
+    .describe('Indexes that one run rebuilds at most, one after another.'),
   minInterval: duration()
     .prefault('6d')
-    .describe('How long an index is left alone after a rebuild. After one that did not end: a day, doubled each time, up to this.'),
+    .describe(
+      'How long an index is left alone after a rebuild. After one that did not end: a day, doubled each time, up to this.',
+    ),
   assumedRate: size()
     .prefault('16MiB')
-    .describe('Bytes of table and index that a rebuild gets through in a second, until rebuilds here have shown the rate.'),
+    .describe(
+      'Bytes of table and index that a rebuild gets through in a second, until rebuilds here have shown the rate.',
+    ),
   freeSpace: size()
     .optional()
     .describe(
@@ -60,19 +72,29 @@ export const reindexConfig = z.object({
     ),
   maxTransactionAge: duration()
     .prefault('30s')
-    .describe('Age of a transaction from which on none is begun: REINDEX CONCURRENTLY waits for every older transaction of the database.'),
+    .describe(
+      'Age of a transaction from which on none is begun: REINDEX CONCURRENTLY waits for every older transaction of the database.',
+    ),
   maxReplicaLag: duration()
     .prefault('30s')
-    .describe('Lag of a replica from which on none is begun. A lag that cannot be read counts as too much: GRANT pg_monitor.'),
+    .describe(
+      'Lag of a replica from which on none is begun. A lag that cannot be read counts as too much: GRANT pg_monitor.',
+    ),
   lockTimeout: duration()
     .prefault('10s')
-    .describe('How long a rebuild waits for one lock or one older transaction; then it is given up, and its leftover dropped.'),
+    .describe(
+      'How long a rebuild waits for one lock or one older transaction; then it is given up, and its leftover dropped.',
+    ),
   confirmUpTo: size()
     .prefault('256MiB')
-    .describe('Largest index that pgstattuple, where it is installed, is asked about before a rebuild: it reads the whole index.'),
+    .describe(
+      'Largest index that pgstattuple, where it is installed, is asked about before a rebuild: it reads the whole index.',
+    ),
   reportUnusedAfter: duration()
     .prefault('30d')
-    .describe('How long an index must have been seen without a scan, and statistics not reset, until it is reported as unused.'),
+    .describe(
+      'How long an index must have been seen without a scan, and statistics not reset, until it is reported as unused.',
+    ),
   reportFrom: size()
     .prefault('1MiB')
     .describe('Smallest table or index that findings on duplicate, unused and missing indexes are about.'),

@@ -25,16 +25,26 @@ export interface Doubt {
   readonly reason: string
 }
 
-export function findingsOf(plan: ReindexPlan, attempts: readonly Attempt[], doubts: readonly Doubt[]): readonly Finding[] {
+export function findingsOf(
+  plan: ReindexPlan,
+  attempts: readonly Attempt[],
+  doubts: readonly Doubt[],
+): readonly Finding[] {
   const of = (result: Attempt['result']) => attempts.filter((attempt) => attempt.result === result)
   return [
-    list('bloated-by-estimate', 'info', 'larger than their statistics explain, and not known to have grown', plan.suspects, {
-      hint: 'the first size that is seen is what growth is measured by; to have these rebuilt once, set reindex.when to grown-or-estimated, or run the SQL',
-      row: ({ index, estimate }) => ({
-        index,
-        why: `${formatBytes(index.sizeBytes)}; by estimate ${formatBytes(estimate.lowBytes)} to ${formatBytes(estimate.highBytes)}`,
-      }),
-    }),
+    list(
+      'bloated-by-estimate',
+      'info',
+      'larger than their statistics explain, and not known to have grown',
+      plan.suspects,
+      {
+        hint: 'the first size that is seen is what growth is measured by; to have these rebuilt once, set reindex.when to grown-or-estimated, or run the SQL',
+        row: ({ index, estimate }) => ({
+          index,
+          why: `${formatBytes(index.sizeBytes)}; by estimate ${formatBytes(estimate.lowBytes)} to ${formatBytes(estimate.highBytes)}`,
+        }),
+      },
+    ),
     list('not-owned', 'warning', 'not ours to rebuild', plan.notOwned, {
       hint: 'REINDEX is allowed to MAINTAIN from PostgreSQL 17 on, dropping what a killed one leaves only to the owner: make the role a member of the owner; `doctor` prints the SQL',
       row: ({ index, reason }) => ({ index, why: reason }),

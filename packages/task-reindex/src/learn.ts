@@ -40,7 +40,8 @@ export function learn(indexes: readonly IndexFacts[], before: readonly LearnedIn
     if (same !== undefined && best === same.bestBytesPerTuple && !renamed) return []
     // A rebuild gives an index a new number: it is as old as the one that it came for.
     const predecessor = byName.get(identityOf({ relation, indexName, definition: index.definition }))
-    const firstSeenAt = same?.firstSeenAt ?? (predecessor !== undefined && !present.has(predecessor.oid) ? predecessor.firstSeenAt : now)
+    const firstSeenAt =
+      same?.firstSeenAt ?? (predecessor !== undefined && !present.has(predecessor.oid) ? predecessor.firstSeenAt : now)
     return [{ oid: index.oid, relation, indexName, definition: index.definition, bestBytesPerTuple: best, firstSeenAt }]
   })
   return { learned, forgotten: before.filter(({ oid }) => !present.has(oid)).map(({ oid }) => oid) }
@@ -51,6 +52,10 @@ function lower(best: number | undefined, observed: number | undefined): number |
   return observed < best * (1 - leastGain) ? observed : best
 }
 
-function identityOf({ relation, indexName, definition }: Pick<LearnedIndex, 'relation' | 'indexName' | 'definition'>): string {
+function identityOf({
+  relation,
+  indexName,
+  definition,
+}: Pick<LearnedIndex, 'relation' | 'indexName' | 'definition'>): string {
   return JSON.stringify([relation, indexName, definition])
 }

@@ -11,7 +11,12 @@ export type Aftermath =
   /** Drop it; afterwards the rebuild ended so. */
   | { readonly kind: 'drop'; readonly leftover: SiblingIndex; readonly outcome: 'rebuilt' | 'interrupted' }
   /** Nothing of ours is left. `index` is what serves now. */
-  | { readonly kind: 'close'; readonly outcome: 'rebuilt' | 'interrupted' | 'gone'; readonly index?: SiblingIndex; readonly doubt?: string }
+  | {
+      readonly kind: 'close'
+      readonly outcome: 'rebuilt' | 'interrupted' | 'gone'
+      readonly index?: SiblingIndex
+      readonly doubt?: string
+    }
 
 /** @param siblings every index of the table now; empty when the table is gone */
 export function aftermathOf(rebuild: Rebuild, siblings: readonly SiblingIndex[]): Aftermath {
@@ -29,8 +34,7 @@ export function aftermathOf(rebuild: Rebuild, siblings: readonly SiblingIndex[])
 function ofKnownCopy(rebuild: Rebuild, original: SiblingIndex | undefined, copy: SiblingIndex): Aftermath {
   if (!copy.valid) {
     // Both invalid cannot come of one rebuild: then nothing is certain, and an index that might be needed is not dropped.
-    const original_ = original === undefined || original.valid
-    return original_
+    return original === undefined || original.valid
       ? { kind: 'drop', leftover: copy, outcome: 'interrupted' }
       : { kind: 'close', outcome: 'interrupted', doubt: 'both the index and its copy are invalid' }
   }
@@ -43,7 +47,9 @@ function ofKnownCopy(rebuild: Rebuild, original: SiblingIndex | undefined, copy:
 /** The server went on to the end after its client was gone, or somebody dropped it. */
 function ofMissingOriginal(rebuild: Rebuild, alike: readonly SiblingIndex[]): Aftermath {
   const successor = alike.find((index) => index.valid && nameEquals(index, rebuild))
-  return successor === undefined ? { kind: 'close', outcome: 'gone' } : { kind: 'close', outcome: 'rebuilt', index: successor }
+  return successor === undefined
+    ? { kind: 'close', outcome: 'gone' }
+    : { kind: 'close', outcome: 'rebuilt', index: successor }
 }
 
 /** Ended after the swap, before the number of the copy was written down: the valid index that took its name is the copy. */
@@ -61,7 +67,12 @@ function ofUnknownCopy(rebuild: Rebuild, original: SiblingIndex, alike: readonly
   const [only] = since.filter(({ name }) => copyName.test(name))
   if (only === undefined) return { kind: 'close', outcome: 'interrupted', index: original }
   if (since.length === 1) return { kind: 'drop', leftover: only, outcome: 'interrupted' }
-  return { kind: 'close', outcome: 'interrupted', index: original, doubt: `${since.length} invalid indexes came since, and one at most is ours` }
+  return {
+    kind: 'close',
+    outcome: 'interrupted',
+    index: original,
+    doubt: `${since.length} invalid indexes came since, and one at most is ours`,
+  }
 }
 
 /** As PostgreSQL names a copy; a number makes it unique. Alone it proves nothing. */
@@ -74,7 +85,9 @@ function nameEquals(index: SiblingIndex, { indexName }: Rebuild): boolean {
 
 /** The parts of a name as `nameOf` writes it. */
 function splitName(name: string): readonly [string, string] {
-  const parts = [...name.matchAll(/"((?:[^"]|"")*)"|([^."]+)/g)].map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? '')
+  const parts = [...name.matchAll(/"((?:[^"]|"")*)"|([^."]+)/g)].map(
+    ([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? '',
+  )
   return [parts[0] ?? '', parts[1] ?? '']
 }
 

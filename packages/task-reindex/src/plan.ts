@@ -3,7 +3,14 @@ import { matchesRelation, parseRelationPattern } from '@battlescope/database'
 import { formatSize } from '@battlescope/scheduler-core'
 import { estimateBtreeBytes, type SizeEstimate } from './btree-estimate.js'
 import type { ReindexConfig } from './config.js'
-import { indexNameOf, relationOf, type IndexFacts, type LearnedIndex, type MeasuredIndex, type Rebuild } from './facts.js'
+import {
+  indexNameOf,
+  relationOf,
+  type IndexFacts,
+  type LearnedIndex,
+  type MeasuredIndex,
+  type Rebuild,
+} from './facts.js'
 import { isCounted, learnedOf } from './learn.js'
 
 const pageBytes = 8192
@@ -86,12 +93,21 @@ function judge(
   const estimate = estimateOf(index)
   if (estimate === undefined || !isTooLarge(estimate.highBytes)) return undefined
   if (when === 'grown') return { index, estimate }
-  return candidate(index, estimate.bytes, `by estimate (${formatBytes(estimate.lowBytes)} to ${formatBytes(estimate.highBytes)}) it needs`)
+  return candidate(
+    index,
+    estimate.bytes,
+    `by estimate (${formatBytes(estimate.lowBytes)} to ${formatBytes(estimate.highBytes)}) it needs`,
+  )
 }
 
 function candidate(index: IndexFacts, expectedBytes: number, saying: string): Candidate {
   const wasteBytes = index.sizeBytes - expectedBytes
-  return { index, expectedBytes, wasteBytes, reason: `${formatBytes(index.sizeBytes)}; ${saying} ${formatBytes(expectedBytes)}` }
+  return {
+    index,
+    expectedBytes,
+    wasteBytes,
+    reason: `${formatBytes(index.sizeBytes)}; ${saying} ${formatBytes(expectedBytes)}`,
+  }
 }
 
 /** Undefined for what is no B-tree, and without statistics. */

@@ -19,7 +19,10 @@ export function objection(facts: PreflightFacts, candidate: Candidate, config: R
   const [lock] = facts.tableLocks
   if (lock !== undefined) {
     const holder = lock.pid === undefined ? 'a prepared transaction' : `session ${lock.pid}`
-    return { concerns: 'index', reason: `${holder} holds ${lock.mode} on the table: a VACUUM, or a change of the schema` }
+    return {
+      concerns: 'index',
+      reason: `${holder} holds ${lock.mode} on the table: a VACUUM, or a change of the schema`,
+    }
   }
   const needed = spaceFactor * candidate.index.sizeBytes
   if (config.freeSpace !== undefined && needed > config.freeSpace) {
@@ -29,7 +32,10 @@ export function objection(facts: PreflightFacts, candidate: Candidate, config: R
   return undefined
 }
 
-function serverObjection(facts: PreflightFacts, { maxTransactionAge, maxReplicaLag }: ReindexConfig): string | undefined {
+function serverObjection(
+  facts: PreflightFacts,
+  { maxTransactionAge, maxReplicaLag }: ReindexConfig,
+): string | undefined {
   const oldest = facts.transactions.find(({ ageMs }) => ageMs !== undefined && ageMs >= maxTransactionAge)
   if (oldest !== undefined) return `would wait for a transaction ${inWords(oldest)}`
   if (facts.otherBuilds > 0) return `${facts.otherBuilds} other session(s) are building an index`

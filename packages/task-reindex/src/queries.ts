@@ -32,7 +32,10 @@ interface IndexRow extends Omit<IndexFacts, 'columns' | 'tuples' | 'predicate'> 
   readonly columns: readonly ColumnRow[]
 }
 
-interface ColumnRow extends Pick<IndexColumn, 'length' | 'alignment' | 'key' | 'identity' | 'attribute' | 'equalImage'> {
+interface ColumnRow extends Pick<
+  IndexColumn,
+  'length' | 'alignment' | 'key' | 'identity' | 'attribute' | 'equalImage'
+> {
   /** Where ANALYZE keeps its statistics: the table, or for an expression the index itself. */
   readonly source: string
   readonly name: string
@@ -200,7 +203,9 @@ export async function selectMeasureSchema(db: Db): Promise<string | undefined> {
       JOIN pg_catalog.pg_proc p ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = d.objid
       JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     WHERE e.extname = 'pgstattuple' AND p.proname = 'pgstatindex' AND p.proargtypes[0] = 'pg_catalog.regclass'::pg_catalog.regtype
-      AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')`.execute(db)
+      AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')`.execute(
+    db,
+  )
   return rows[0]?.schema
 }
 
@@ -229,7 +234,9 @@ export async function selectStillAtWork(db: Db, sessionName: string, tableOid: n
     SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE a.application_name = ${sessionName})
       OR EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.relation = ${asOid(tableOid)}
         AND l.mode = 'ShareUpdateExclusiveLock' AND l.database = (
-          SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS at_work`.execute(db)
+          SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS at_work`.execute(
+    db,
+  )
   return rows[0]?.at_work ?? true
 }
 
@@ -237,7 +244,12 @@ export async function selectStillAtWork(db: Db, sessionName: string, tableOid: n
  * The copy that a session is building. Its progress names the *old* index until the build begins, and while it waits for writers before that the copy
  * is there already; but from the copy's first instant the session holds a lock on it.
  */
-export async function selectNewIndex(db: Db, pid: number, tableOid: number, oldOid: number): Promise<number | undefined> {
+export async function selectNewIndex(
+  db: Db,
+  pid: number,
+  tableOid: number,
+  oldOid: number,
+): Promise<number | undefined> {
   const { rows } = await sql<{ oid: number }>`
     SELECT ${oidOf('i.indexrelid')} AS oid FROM pg_catalog.pg_index i
     WHERE i.indrelid = ${asOid(tableOid)} AND NOT i.indisvalid AND i.indexrelid <> ${asOid(oldOid)}
@@ -260,7 +272,9 @@ export async function selectBuildProgress(
 }
 
 export async function selectSessionName(db: Db): Promise<string> {
-  const { rows } = await sql<{ name: string }>`SELECT pg_catalog.current_setting('application_name') AS name`.execute(db)
+  const { rows } = await sql<{ name: string }>`SELECT pg_catalog.current_setting('application_name') AS name`.execute(
+    db,
+  )
   return rows[0]?.name ?? ''
 }
 
@@ -287,7 +301,9 @@ export async function renameLeftover(
     SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
       JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
     WHERE x.oid = ${asOid(leftover.oid)} AND n.nspname = ${leftover.schema} AND x.relname = ${newName}
-      AND i.indrelid = ${asOid(leftover.tableOid)} AND NOT i.indisvalid AND ${namelessDefinition} = ${leftover.definition}`.execute(db)
+      AND i.indrelid = ${asOid(leftover.tableOid)} AND NOT i.indisvalid AND ${namelessDefinition} = ${leftover.definition}`.execute(
+    db,
+  )
   return rows.length === 1
 }
 

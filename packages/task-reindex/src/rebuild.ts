@@ -108,7 +108,10 @@ async function watched(context: Context, watch: Watched, rebuilding: Promise<voi
   const over = new AbortController()
   const watching = watchBuild(context, watch, over.signal).catch((error: unknown) => {
     // The rebuild goes on: without the number a later run has the difference to go by. A lost claim aborts it by itself.
-    context.logger.warn({ event: 'rebuild-not-watched', error: messageOf(error, 200) }, 'the rebuild could not be watched')
+    context.logger.warn(
+      { event: 'rebuild-not-watched', error: messageOf(error, 200) },
+      'the rebuild could not be watched',
+    )
   })
   try {
     await rebuilding

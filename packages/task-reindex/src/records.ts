@@ -63,7 +63,9 @@ export async function saveLearning(db: Db, schema: string, { learned, forgotten 
     FROM json_to_recordset(${rows}::json) AS r (oid text, relation text, "indexName" text, definition text, "bestBytesPerTuple" float8,
       "firstSeenAt" timestamptz)
     ON CONFLICT (index_oid) DO UPDATE SET relation = excluded.relation, index_name = excluded.index_name, definition = excluded.definition,
-      best_bytes_per_tuple = excluded.best_bytes_per_tuple, first_seen_at = excluded.first_seen_at, learned_at = now()`.execute(db)
+      best_bytes_per_tuple = excluded.best_bytes_per_tuple, first_seen_at = excluded.first_seen_at, learned_at = now()`.execute(
+    db,
+  )
 }
 
 export type Announcement = Pick<
@@ -130,7 +132,13 @@ export async function closeRebuild(db: Db, schema: string, id: string, end: Rebu
 }
 
 /** The statement failed while its process was alive: how, and after how long. What it left is looked at next. */
-export async function noteFailure(db: Db, schema: string, id: string, errorCode: string, durationMs: number): Promise<void> {
+export async function noteFailure(
+  db: Db,
+  schema: string,
+  id: string,
+  errorCode: string,
+  durationMs: number,
+): Promise<void> {
   await sql`
     UPDATE ${sql.id(schema, 'reindex_rebuild')} SET error_code = ${errorCode}, duration_ms = ${durationMs}::int8
     WHERE id = ${id} AND ended_at IS NULL`.execute(db)

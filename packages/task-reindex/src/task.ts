@@ -42,7 +42,9 @@ interface Recovered {
 }
 
 async function recoverAll(context: Context): Promise<Recovered> {
-  const unfinished = (await selectRebuilds(context.db, context.stateSchema)).filter(({ endedAt }) => endedAt === undefined)
+  const unfinished = (await selectRebuilds(context.db, context.stateSchema)).filter(
+    ({ endedAt }) => endedAt === undefined,
+  )
   const pending: Doubt[] = []
   const doubts: Doubt[] = []
   try {
@@ -99,7 +101,9 @@ async function rebuildAndAdvise(context: Context, doubts: readonly Doubt[]): Pro
   )
   measure(context, plan, work)
   const findings = [...findingsOf(plan, work.attempts, [...doubts, ...work.doubts]), ...advice]
-  return work.remaining > 0 ? { outcome: 'partial', remaining: work.remaining, findings } : { outcome: 'succeeded', findings }
+  return work.remaining > 0
+    ? { outcome: 'partial', remaining: work.remaining, findings }
+    : { outcome: 'succeeded', findings }
 }
 
 async function selectChosen(context: Context): Promise<readonly IndexFacts[]> {
@@ -113,8 +117,13 @@ async function foreignKeys(context: Context) {
 
 function measure({ metrics }: Context, plan: ReindexPlan, { attempts }: Work): void {
   const rebuilt = attempts.filter(({ result }) => result === 'rebuilt')
-  const wasteOf = (candidates: readonly Candidate[]) => candidates.reduce((sum, { wasteBytes }) => sum + Math.round(wasteBytes), 0)
+  const wasteOf = (candidates: readonly Candidate[]) =>
+    candidates.reduce((sum, { wasteBytes }) => sum + Math.round(wasteBytes), 0)
   metrics.gauge('indexes_bloated', plan.candidates.length + plan.resting.length + plan.notOwned.length - rebuilt.length)
-  metrics.gauge('index_waste_bytes', wasteOf([...plan.candidates, ...plan.resting, ...plan.notOwned]) - wasteOf(rebuilt.map(({ candidate }) => candidate)))
+  metrics.gauge(
+    'index_waste_bytes',
+    wasteOf([...plan.candidates, ...plan.resting, ...plan.notOwned]) -
+      wasteOf(rebuilt.map(({ candidate }) => candidate)),
+  )
   metrics.count('indexes_rebuilt', rebuilt.length)
 }

@@ -56,7 +56,11 @@ export async function rebuildAll(context: Context, plan: ReindexPlan, rebuilds: 
     try {
       const { id, failure } = await rebuild(context, candidate, predictedMs)
       const durationMs = Math.round(context.clock.monotonicMs() - startedAt)
-      attempts.push({ candidate, result: failure === undefined ? 'rebuilt' : 'not-ended', ...(failure === undefined ? {} : { reason: failure.reason }) })
+      attempts.push({
+        candidate,
+        result: failure === undefined ? 'rebuilt' : 'not-ended',
+        ...(failure === undefined ? {} : { reason: failure.reason }),
+      })
       if (id === undefined) continue
       const written = (await selectRebuilds(context.db, context.stateSchema)).find((one) => one.id === id)
       if (written === undefined) continue
@@ -90,7 +94,13 @@ function refusalOf(
 ): { readonly attempt: Attempt; readonly endsRun: boolean } | undefined {
   const remainingMs = context.budget.remainingMs()
   context.logger.debug(
-    { event: 'reindex-admission', index: candidate.index.name, relation: relationOf(candidate.index), predictedMs, remainingMs },
+    {
+      event: 'reindex-admission',
+      index: candidate.index.name,
+      relation: relationOf(candidate.index),
+      predictedMs,
+      remainingMs,
+    },
     'admission of a rebuild',
   )
   if (predictedMs > remainingMs) {
@@ -109,7 +119,8 @@ async function contradictionOf(
   candidate: Candidate,
 ): Promise<string | undefined> {
   const { index } = candidate
-  if (measureSchema === undefined || index.accessMethod !== 'btree' || index.sizeBytes > context.config.confirmUpTo) return undefined
+  if (measureSchema === undefined || index.accessMethod !== 'btree' || index.sizeBytes > context.config.confirmUpTo)
+    return undefined
   const measured = await measureIndex(context.db, measureSchema, index.oid)
   return measured === undefined ? undefined : contradicts(measured, candidate)
 }

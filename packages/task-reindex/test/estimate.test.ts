@@ -35,7 +35,15 @@ function definitions(count: number): readonly string[] {
     state = (state * 48_271) % 2_147_483_647
     return state % below
   }
-  const options = ['', '', '', ' WITH (fillfactor = 70)', ' WITH (deduplicate_items = off)', ' WHERE few < 5', ' WHERE sparse IS NOT NULL']
+  const options = [
+    '',
+    '',
+    '',
+    ' WITH (fillfactor = 70)',
+    ' WITH (deduplicate_items = off)',
+    ' WHERE few < 5',
+    ' WHERE sparse IS NOT NULL',
+  ]
   const seen = new Set(columns.map((column) => `(${column})`))
   while (seen.size < count) {
     const keys = [...new Set(Array.from({ length: 1 + draw(3) }, () => columns[draw(columns.length)]))]
@@ -53,7 +61,8 @@ async function createIndexes(database: TestDatabase): Promise<void> {
       left(md5((i % 3000)::text), 1 + i % 3000 % 30) AS short, repeat(md5(i::text), 3 + i % 4) AS long, (i % 7919 * 1.37)::numeric AS amount,
       (i * 0.001)::float8 AS real8
     FROM generate_series(1, 60000) AS i`)
-  for (const [at, definition] of definitions(indexCount).entries()) await database.query(`CREATE INDEX e_${at} ON e ${definition}`)
+  for (const [at, definition] of definitions(indexCount).entries())
+    await database.query(`CREATE INDEX e_${at} ON e ${definition}`)
   await database.query('VACUUM ANALYZE e')
 }
 
@@ -99,7 +108,10 @@ describe.each([15, 17] as const)('the estimate on PostgreSQL %i', (major) => {
       const within = index.sizeBytes >= lowBytes - 16_384 && index.sizeBytes <= highBytes + 16_384
       return { definition: index.definition, error: bytes / index.sizeBytes - 1, within, bytes, size: index.sizeBytes }
     })
-    console.log(`PostgreSQL ${major}: estimate against the built size, percent:`, quantiles(judged.map(({ error }) => error)))
+    console.log(
+      `PostgreSQL ${major}: estimate against the built size, percent:`,
+      quantiles(judged.map(({ error }) => error)),
+    )
     const outside = judged.filter(({ within }) => !within)
     console.log(`${outside.length} of ${indexCount} outside of their own error`, outside.slice(0, 10))
     expect(outside.length).toBeLessThanOrEqual(indexCount * 0.1)

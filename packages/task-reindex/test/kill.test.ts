@@ -122,7 +122,9 @@ describe.each([15, 17] as const)('a killed rebuild on PostgreSQL %i', (major) =>
     await serves()
   }
   const phase = async () => {
-    const [row] = await database.query<{ phase: string }>(`SELECT phase FROM pg_stat_progress_create_index WHERE datname = current_database()`)
+    const [row] = await database.query<{ phase: string }>(
+      `SELECT phase FROM pg_stat_progress_create_index WHERE datname = current_database()`,
+    )
     return row?.phase
   }
   const noted = async () => {
@@ -230,7 +232,10 @@ describe.each([15, 17] as const)('a killed rebuild on PostgreSQL %i', (major) =>
       outcomes[what] = (outcomes[what] ?? 0) + 1
       await clean()
     }
-    console.log(`${kills} kills over ${Math.round(spanMs)} ms on PostgreSQL ${major}, ${leftovers} of them left an invalid index:`, outcomes)
+    console.log(
+      `${kills} kills over ${Math.round(spanMs)} ms on PostgreSQL ${major}, ${leftovers} of them left an invalid index:`,
+      outcomes,
+    )
     expect(Object.values(outcomes).reduce((sum, count) => sum + count, 0)).toBe(kills)
   })
 })

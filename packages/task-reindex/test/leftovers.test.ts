@@ -44,7 +44,12 @@ const closes = (outcome: string) => ({ kind: 'close', outcome })
 describe('aftermathOf', () => {
   it.each<[string, Rebuild, readonly SiblingIndex[], object]>([
     ['the copy, before the swap', rebuild, [original, copy], drops(200, 'interrupted')],
-    ['the copy under its last name', rebuild, [original, { ...copy, name: leftoverName(copy) }], drops(200, 'interrupted')],
+    [
+      'the copy under its last name',
+      rebuild,
+      [original, { ...copy, name: leftoverName(copy) }],
+      drops(200, 'interrupted'),
+    ],
     ['the original, after the swap', rebuild, swapped, drops(100, 'rebuilt')],
     ['the original, when the copy was not noted', unnoted, swapped, drops(100, 'rebuilt')],
     ['the one copy that came since', unnoted, [original, foreign, copy], drops(200, 'interrupted')],
@@ -62,12 +67,37 @@ describe('aftermathOf', () => {
     ['only what was invalid before is invalid', unnoted, [original, foreign], closes('interrupted')],
     ['two came since', unnoted, [original, copy, at(201, 'T_idx_ccnew1', false)], closes('interrupted')],
     ['what came since has another name', unnoted, [original, at(200, 'T_new', false)], closes('interrupted')],
-    ['what came since is another index', unnoted, [original, { ...copy, definition: 'ON public.t USING btree (id)' }], closes('interrupted')],
-    ['the noted number is another index now', rebuild, [original, { ...copy, definition: 'other' }], closes('interrupted')],
-    ['the noted number is another index now, and a copy like ours is there', rebuild, [original, { ...copy, oid: 201 }], closes('interrupted')],
+    [
+      'what came since is another index',
+      unnoted,
+      [original, { ...copy, definition: 'ON public.t USING btree (id)' }],
+      closes('interrupted'),
+    ],
+    [
+      'the noted number is another index now',
+      rebuild,
+      [original, { ...copy, definition: 'other' }],
+      closes('interrupted'),
+    ],
+    [
+      'the noted number is another index now, and a copy like ours is there',
+      rebuild,
+      [original, { ...copy, oid: 201 }],
+      closes('interrupted'),
+    ],
     ['both are invalid', rebuild, [{ ...original, valid: false }, copy], closes('interrupted')],
-    ['the original was swapped with what is not our copy', rebuild, [at(100, 'T_idx_ccold', false), at(300, 'T_idx', true)], closes('interrupted')],
-    ['the original is invalid, and nothing took its place', unnoted, [{ ...original, valid: false }], closes('interrupted')],
+    [
+      'the original was swapped with what is not our copy',
+      rebuild,
+      [at(100, 'T_idx_ccold', false), at(300, 'T_idx', true)],
+      closes('interrupted'),
+    ],
+    [
+      'the original is invalid, and nothing took its place',
+      unnoted,
+      [{ ...original, valid: false }],
+      closes('interrupted'),
+    ],
     ['both are valid', rebuild, [original, at(200, 'T_copy', true)], closes('rebuilt')],
   ])('drops nothing when %s', (_what, of, siblings, expected) => {
     expect(aftermathOf(of, siblings)).toMatchObject(expected)

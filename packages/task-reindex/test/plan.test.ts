@@ -100,12 +100,15 @@ describe('estimateBtreeBytes', () => {
   })
 
   it('knows nothing without the width of a variable column', () => {
-    expect(estimateBtreeBytes({ ...shape, columns: [{ ...int8, length: -1, averageWidth: undefined }] })).toBeUndefined()
+    expect(
+      estimateBtreeBytes({ ...shape, columns: [{ ...int8, length: -1, averageWidth: undefined }] }),
+    ).toBeUndefined()
   })
 
   it('merges equal keys, where the type, the options and INCLUDE allow it', () => {
     const bytes = (more: object, column: object = {}) =>
-      estimateBtreeBytes({ ...shape, unique: false, columns: [{ ...int8, distinct: 1000, ...column }], ...more })?.bytes ?? 0
+      estimateBtreeBytes({ ...shape, unique: false, columns: [{ ...int8, distinct: 1000, ...column }], ...more })
+        ?.bytes ?? 0
     const merged = bytes({})
     expect(merged).toBeLessThan(bytes({ deduplicates: false }) / 2)
     expect(bytes({}, { equalImage: false })).toBe(bytes({ deduplicates: false }))
@@ -142,7 +145,9 @@ describe('planReindex', () => {
   })
 
   it('does not take another index that got the number of one that was learned', () => {
-    expect(plan([index()], { learned: [{ ...learned(index()), definition: 'ON public.t USING btree (other)' }] }).candidates).toEqual([])
+    expect(
+      plan([index()], { learned: [{ ...learned(index()), definition: 'ON public.t USING btree (other)' }] }).candidates,
+    ).toEqual([])
   })
 
   it.each<[string, Partial<IndexFacts>]>([
@@ -172,7 +177,14 @@ describe('planReindex', () => {
     expect(names(plan([index()], { rebuilds: [rebuilt()] }).candidates)).toEqual(['t_idx'])
     const cutOff = rebuilt({ outcome: 'interrupted', endedAt })
     const pauses = [1, 2, 3, 4, 9].map(
-      (times) => (restsUntil(index(), Array.from({ length: times }, () => cutOff), config) - endedAt.getTime()) / day,
+      (times) =>
+        (restsUntil(
+          index(),
+          Array.from({ length: times }, () => cutOff),
+          config,
+        ) -
+          endedAt.getTime()) /
+        day,
     )
     expect(pauses).toEqual([1, 2, 4, 6, 6])
   })
@@ -186,13 +198,17 @@ describe('predictMs', () => {
     expect(first).toBe(1000 + Math.round((1.5 * 5000 * 1000) / 16))
     const other = rebuilt({ indexName: 'public.other' })
     expect(predictMs(work, [other], config)).toBe(1000 + 15_000)
-    expect(predictMs(work, [other, rebuilt({ indexName: 'public.slow', durationMs: 20_000 })], config)).toBe(1000 + 30_000)
+    expect(predictMs(work, [other, rebuilt({ indexName: 'public.slow', durationMs: 20_000 })], config)).toBe(
+      1000 + 30_000,
+    )
     // What it took for this very index counts more.
     expect(predictMs(work, [other, rebuilt({ durationMs: 40_000 })], config)).toBe(1000 + 60_000)
   })
 
   it('does not take a rebuild that hardly worked for a rate', () => {
-    expect(predictMs(work, [rebuilt({ durationMs: 100, workBytes: 100 * mebibyte })], config)).toBe(predictMs(work, [], config))
+    expect(predictMs(work, [rebuilt({ durationMs: 100, workBytes: 100 * mebibyte })], config)).toBe(
+      predictMs(work, [], config),
+    )
   })
 
   it('is widened by each rebuild that did not end, and by how long that one was given', () => {
@@ -248,7 +264,9 @@ describe('objection', () => {
 describe('learn', () => {
   it('keeps the best size per tuple, and does not write for less than a hundredth', () => {
     const known = [learned(index(), 100)]
-    expect(learn([index({ sizeBytes: 990_000_000 })], known, now).learned).toEqual([{ ...known[0], bestBytesPerTuple: 99 }])
+    expect(learn([index({ sizeBytes: 990_000_000 })], known, now).learned).toEqual([
+      { ...known[0], bestBytesPerTuple: 99 },
+    ])
     expect(learn([index({ sizeBytes: 995_000_000 })], known, now).learned).toEqual([])
     expect(learn([index({ sizeBytes: 2_000_000_000 })], known, now).learned).toEqual([])
   })
@@ -262,7 +280,8 @@ describe('learn', () => {
   })
 
   it('learns no size where the count is old or the index small, and nothing of invalid ones', () => {
-    const of = (more: Partial<IndexFacts>) => learn([index(more)], [], now).learned.map(({ bestBytesPerTuple }) => bestBytesPerTuple)
+    const of = (more: Partial<IndexFacts>) =>
+      learn([index(more)], [], now).learned.map(({ bestBytesPerTuple }) => bestBytesPerTuple)
     expect(of({ changedRows: 9_000_000 })).toEqual([undefined])
     expect(of({ tuples: 500, tableRows: 500 })).toEqual([undefined])
     expect(of({ valid: false })).toEqual([])
@@ -270,5 +289,11 @@ describe('learn', () => {
 })
 
 it('formats bytes for people', () => {
-  expect([0, 8192, 1_300_000, 70 * mebibyte, 5e12].map(formatBytes)).toEqual(['0B', '8 KiB', '1.24 MiB', '70 MiB', '4.55 TiB'])
+  expect([0, 8192, 1_300_000, 70 * mebibyte, 5e12].map(formatBytes)).toEqual([
+    '0B',
+    '8 KiB',
+    '1.24 MiB',
+    '70 MiB',
+    '4.55 TiB',
+  ])
 })

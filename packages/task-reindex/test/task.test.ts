@@ -7,7 +7,8 @@ import { count, createTable, indexesOf, rebuildsOf, run, storm } from './bloat.j
 
 const targets = (ran: Awaited<ReturnType<typeof run>>, kind = 'rebuild-index') =>
   (ran.task.run?.actions ?? []).filter((action) => action.kind === kind).map(({ target }) => target)
-const findingKeys = (ran: Awaited<ReturnType<typeof run>>) => (ran.task.run?.findings ?? []).map(({ key }) => key).sort()
+const findingKeys = (ran: Awaited<ReturnType<typeof run>>) =>
+  (ran.task.run?.findings ?? []).map(({ key }) => key).sort()
 
 describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
   let server: TestServer
@@ -26,7 +27,9 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     const first = await run(database)
     expect(first.task.run).toMatchObject({ outcome: 'succeeded' })
     expect(targets(first)).toEqual([])
-    expect(await database.query('SELECT count(*)::int AS n FROM scheduler.reindex_index WHERE best_bytes_per_tuple > 0')).toEqual([{ n: 3 }])
+    expect(
+      await database.query('SELECT count(*)::int AS n FROM scheduler.reindex_index WHERE best_bytes_per_tuple > 0'),
+    ).toEqual([{ n: 3 }])
 
     const fresh = await indexesOf(database)
     await storm(database)
@@ -40,7 +43,9 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     expect(third.task.run).toMatchObject({ outcome: 'succeeded' })
     expect(targets(third)).toHaveLength(1)
     const rebuilt = await indexesOf(database)
-    expect(rebuilt.map(({ name, valid }) => ({ name, valid }))).toEqual(fresh.map(({ name }) => ({ name, valid: true })))
+    expect(rebuilt.map(({ name, valid }) => ({ name, valid }))).toEqual(
+      fresh.map(({ name }) => ({ name, valid: true })),
+    )
     for (const [at, { bytes }] of rebuilt.entries()) {
       expect(bytes).toBeLessThan((bloated[at]?.bytes ?? 0) / 2)
       expect(bytes).toBeLessThan((fresh[at]?.bytes ?? 0) * 1.1)
@@ -93,7 +98,9 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
       await sql`LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE`.execute(db)
       const ran = await run(database)
       expect(targets(ran)).toEqual([])
-      expect(ran.task.run?.findings.find(({ key }) => key === 'waiting')?.summary).toContain('holds ShareUpdateExclusiveLock on the table')
+      expect(ran.task.run?.findings.find(({ key }) => key === 'waiting')?.summary).toContain(
+        'holds ShareUpdateExclusiveLock on the table',
+      )
     })
   })
 
@@ -113,11 +120,15 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     })
     const next = await run(database, { indexesPerRun: 3 })
     expect(targets(next, 'drop-leftover')).toHaveLength(1)
-    expect((await indexesOf(database)).map(({ name, valid }) => [name, valid])).toEqual(names.map((name) => [name, true]))
+    expect((await indexesOf(database)).map(({ name, valid }) => [name, valid])).toEqual(
+      names.map((name) => [name, true]),
+    )
     // The one that did not end rests; the others are rebuilt.
     expect(targets(next)).toHaveLength(2)
     expect(targets(next)).not.toContain(targets(ran ?? next)[0])
-    expect(await rebuildsOf(database)).toContainEqual(expect.objectContaining({ outcome: 'interrupted', error_code: '55P03' }))
+    expect(await rebuildsOf(database)).toContainEqual(
+      expect.objectContaining({ outcome: 'interrupted', error_code: '55P03' }),
+    )
   })
 
   it('clears away, in the next run, what was left when it was stopped hard', async () => {
@@ -135,7 +146,9 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     })
     await run(database)
     await run(database)
-    expect((await indexesOf(database)).map(({ name, valid }) => [name, valid])).toEqual(names.map((name) => [name, true]))
+    expect((await indexesOf(database)).map(({ name, valid }) => [name, valid])).toEqual(
+      names.map((name) => [name, true]),
+    )
     expect(await database.query('SELECT 1 FROM scheduler.reindex_rebuild WHERE ended_at IS NULL')).toEqual([])
   })
 
@@ -145,9 +158,14 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     expect(ran.task.run).toMatchObject({ outcome: 'succeeded' })
     expect(targets(ran)).toEqual([])
     const finding = ran.task.run?.findings.find(({ key }) => key === 'too-large')
-    expect(finding).toMatchObject({ severity: 'warning', details: { indexes: expect.arrayContaining([
-      expect.objectContaining({ sql: 'REINDEX INDEX CONCURRENTLY public.t_label_idx;' }),
-    ]) } })
+    expect(finding).toMatchObject({
+      severity: 'warning',
+      details: {
+        indexes: expect.arrayContaining([
+          expect.objectContaining({ sql: 'REINDEX INDEX CONCURRENTLY public.t_label_idx;' }),
+        ]),
+      },
+    })
     expect(await rebuildsOf(database)).toEqual([])
   })
 
@@ -175,7 +193,9 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     await storm(database)
     const careful = await run(database)
     expect(targets(careful)).toEqual([])
-    expect(careful.task.run?.findings.find(({ key }) => key === 'bloated-by-estimate')?.summary).toContain('public.t_label_idx')
+    expect(careful.task.run?.findings.find(({ key }) => key === 'bloated-by-estimate')?.summary).toContain(
+      'public.t_label_idx',
+    )
     expect(targets(await run(database, { when: 'grown-or-estimated', indexesPerRun: 3 })).sort()).toEqual([
       'public.t_at_idx',
       'public.t_label_idx',
@@ -200,15 +220,27 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
 
   it('says whose an index is that is not ours, and rebuilds it as a member of its owner', async () => {
     await bloated()
-    const role = await database.createRole({ grants: 'GRANT CREATE ON DATABASE ' + database.name + ' TO $role; GRANT USAGE ON SCHEMA scheduler TO $role; GRANT ALL ON ALL TABLES IN SCHEMA scheduler TO $role; GRANT ALL ON ALL SEQUENCES IN SCHEMA scheduler TO $role' })
+    const role = await database.createRole({
+      grants:
+        'GRANT CREATE ON DATABASE ' +
+        database.name +
+        ' TO $role; GRANT USAGE ON SCHEMA scheduler TO $role; GRANT ALL ON ALL TABLES IN SCHEMA scheduler TO $role; GRANT ALL ON ALL SEQUENCES IN SCHEMA scheduler TO $role',
+    })
     const stranger = await run(database, {}, { databaseUrl: role.url })
     expect(stranger.task.run).toMatchObject({ outcome: 'succeeded' })
     expect(targets(stranger)).toEqual([])
     expect(stranger.task.run?.findings.find(({ key }) => key === 'not-owned')?.summary).toContain('public.t_label_idx')
-    await database.query(`CREATE ROLE ${role.name}_owner; ALTER TABLE t OWNER TO ${role.name}_owner; GRANT ${role.name}_owner TO ${role.name}; GRANT CREATE ON SCHEMA public TO ${role.name}_owner`)
+    await database.query(
+      `CREATE ROLE ${role.name}_owner; ALTER TABLE t OWNER TO ${role.name}_owner; GRANT ${role.name}_owner TO ${role.name}; GRANT CREATE ON SCHEMA public TO ${role.name}_owner`,
+    )
     expect(targets(await run(database, {}, { databaseUrl: role.url }))).toHaveLength(2)
-    expect(await rebuildsOf(database)).toEqual([expect.objectContaining({ outcome: 'rebuilt' }), expect.objectContaining({ outcome: 'rebuilt' })])
-    await database.query(`ALTER TABLE t OWNER TO CURRENT_USER; DROP OWNED BY ${role.name}_owner; DROP ROLE ${role.name}_owner`)
+    expect(await rebuildsOf(database)).toEqual([
+      expect.objectContaining({ outcome: 'rebuilt' }),
+      expect.objectContaining({ outcome: 'rebuilt' }),
+    ])
+    await database.query(
+      `ALTER TABLE t OWNER TO CURRENT_USER; DROP OWNED BY ${role.name}_owner; DROP ROLE ${role.name}_owner`,
+    )
   })
 
   it('reports invalid, duplicate, unused and missing indexes, with the SQL, and touches none', async () => {
@@ -225,9 +257,18 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     const before = await indexesOf(database, 'child')
     const ran = await run(database)
     const about = (key: string) =>
-      ((ran.task.run?.findings.find((finding) => finding.key === key)?.details?.['indexes'] ?? []) as { about: string; sql: string }[])
-    expect(about('invalid-indexes')).toMatchObject([{ about: 'public.broken', sql: 'DROP INDEX CONCURRENTLY public.broken;' }])
-    expect(about('duplicate-indexes').map((one) => one.about).sort()).toEqual(['public.parent_at_too_idx', 'public.parent_label_idx'])
+      (ran.task.run?.findings.find((finding) => finding.key === key)?.details?.['indexes'] ?? []) as {
+        about: string
+        sql: string
+      }[]
+    expect(about('invalid-indexes')).toMatchObject([
+      { about: 'public.broken', sql: 'DROP INDEX CONCURRENTLY public.broken;' },
+    ])
+    expect(
+      about('duplicate-indexes')
+        .map((one) => one.about)
+        .sort(),
+    ).toEqual(['public.parent_at_too_idx', 'public.parent_label_idx'])
     expect(about('foreign-keys-without-index')).toMatchObject([
       { about: 'public.child (parent_id)', sql: 'CREATE INDEX CONCURRENTLY ON public.child (parent_id);' },
     ])
