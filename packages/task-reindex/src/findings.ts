@@ -50,7 +50,7 @@ export function findingsOf(
       row: ({ index, reason }) => ({ index, why: reason }),
     }),
     list('too-large', 'warning', 'too large for the budget of a run', of('too-large'), {
-      hint: 'give it a run of its own: `run --task reindex --force --budget 30m` with SCHEDULER_REINDEX_TIMEOUT=40m (component long-run-reindex), or run the SQL',
+      hint: 'give it a run of its own: `run --task reindex --force --budget 30m` with SCHEDULER_REINDEX_TIMEOUT=38m (component long-run-reindex), or run the SQL',
       row: ({ candidate, predictedMs = 0 }) => ({
         index: candidate.index,
         why: `${candidate.reason}; would take about ${formatDuration(Math.ceil(predictedMs / 1000) * 1000)}`,

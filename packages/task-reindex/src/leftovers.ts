@@ -79,7 +79,7 @@ function ofUnknownCopy(rebuild: Rebuild, original: SiblingIndex, alike: readonly
 const copyName = /_ccnew\d*$/
 
 function nameEquals(index: SiblingIndex, { indexName }: Rebuild): boolean {
-  const [, name = ''] = splitName(indexName)
+  const [, name] = splitName(indexName)
   return index.name === name
 }
 

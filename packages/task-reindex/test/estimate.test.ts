@@ -7,7 +7,7 @@ import { openConnections } from '@battlescope/database'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { estimateOf } from '../src/plan.js'
 import { measureIndex, selectIndexes } from '../src/queries.js'
-import { indexCount } from './long-form.js'
+import { indexCount, print } from './long-form.js'
 
 const columns = [
   'id',
@@ -108,12 +108,12 @@ describe.each([15, 17] as const)('the estimate on PostgreSQL %i', (major) => {
       const within = index.sizeBytes >= lowBytes - 16_384 && index.sizeBytes <= highBytes + 16_384
       return { definition: index.definition, error: bytes / index.sizeBytes - 1, within, bytes, size: index.sizeBytes }
     })
-    console.log(
+    print(
       `PostgreSQL ${major}: estimate against the built size, percent:`,
       quantiles(judged.map(({ error }) => error)),
     )
     const outside = judged.filter(({ within }) => !within)
-    console.log(`${outside.length} of ${indexCount} outside of their own error`, outside.slice(0, 10))
+    print(`${outside.length} of ${indexCount} outside of their own error`, outside.slice(0, 10))
     expect(outside.length).toBeLessThanOrEqual(indexCount * 0.1)
     expect(judged.filter(({ error }) => Math.abs(error) > 0.2).length).toBeLessThanOrEqual(indexCount * 0.1)
   })
@@ -136,7 +136,7 @@ describe.each([15, 17] as const)('the estimate on PostgreSQL %i', (major) => {
       return found
     })
     expect(errors).toHaveLength(indexCount)
-    console.log(`PostgreSQL ${major}: wasted share by estimate less by pgstattuple, points:`, quantiles(errors))
+    print(`PostgreSQL ${major}: wasted share by estimate less by pgstattuple, points:`, quantiles(errors))
     const absolute = errors.map(Math.abs).sort((a, b) => a - b)
     expect(absolute[Math.floor(absolute.length / 2)]).toBeLessThan(0.1)
   })

@@ -12,7 +12,7 @@ import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createTable, indexesOf, run, small } from './bloat.js'
 import type { ChildInput } from './kill-child.js'
-import { kills } from './long-form.js'
+import { kills, print } from './long-form.js'
 
 /** Durations and sizes as a configuration has them: a child is given text. */
 const childConfig = {
@@ -232,7 +232,7 @@ describe.each([15, 17] as const)('a killed rebuild on PostgreSQL %i', (major) =>
       outcomes[what] = (outcomes[what] ?? 0) + 1
       await clean()
     }
-    console.log(
+    print(
       `${kills} kills over ${Math.round(spanMs)} ms on PostgreSQL ${major}, ${leftovers} of them left an invalid index:`,
       outcomes,
     )

@@ -7,3 +7,7 @@ export const indexCount = Number(process.env['REINDEX_INDEXES'] ?? 40)
 /** How many times the task is held against reindexdb, and on how many rows. */
 export const pairCount = Number(process.env['REINDEX_PAIRS'] ?? 1)
 export const rowCount = Number(process.env['REINDEX_ROWS'] ?? 20_000)
+
+export function print(...what: readonly unknown[]): void {
+  process.stdout.write(`${what.map((one) => (typeof one === 'string' ? one : JSON.stringify(one))).join(' ')}\n`)
+}

@@ -264,8 +264,8 @@ describe('objection', () => {
 describe('learn', () => {
   it('keeps the best size per tuple, and does not write for less than a hundredth', () => {
     const known = [learned(index(), 100)]
-    expect(learn([index({ sizeBytes: 990_000_000 })], known, now).learned).toEqual([
-      { ...known[0], bestBytesPerTuple: 99 },
+    expect(learn([index({ sizeBytes: 980_000_000 })], known, now).learned).toEqual([
+      { ...known[0], bestBytesPerTuple: 98 },
     ])
     expect(learn([index({ sizeBytes: 995_000_000 })], known, now).learned).toEqual([])
     expect(learn([index({ sizeBytes: 2_000_000_000 })], known, now).learned).toEqual([])

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { createTestDatabase, startPostgres, type TestDatabase, type TestServer } from '@battlescope/scheduler-testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createTable, indexesOf, run, storm } from './bloat.js'
-import { pairCount, rowCount } from './long-form.js'
+import { pairCount, print, rowCount } from './long-form.js'
 
 const execute = promisify(execFile)
 const version = await execute('reindexdb', ['--version']).then(
@@ -54,9 +54,9 @@ describe.skipIf(missing !== '')(`beside reindexdb --concurrently${missing}`, () 
       ratios.push(theirsMs / oursMs)
       const [ours, theirs] = [await bytesOf('ours'), await bytesOf('theirs')]
       for (const [index, bytes] of ours.entries()) expect(bytes / (theirs[index] ?? 1)).toBeCloseTo(1, 1)
-      console.log(`pair ${pair + 1}: the run ${Math.round(oursMs)} ms, reindexdb ${Math.round(theirsMs)} ms`)
+      print(`pair ${pair + 1}: the run ${Math.round(oursMs)} ms, reindexdb ${Math.round(theirsMs)} ms`)
     }
     const median = [...ratios].sort((a, b) => a - b)[Math.floor(ratios.length / 2)] ?? 0
-    console.log(`median speed beside reindexdb, whole runs: ${median.toFixed(2)}`)
+    print(`median speed beside reindexdb, whole runs: ${median.toFixed(2)}`)
   })
 })
