@@ -160,7 +160,7 @@ describe('what it shows', () => {
     expect(documented.length).toBeGreaterThan(10)
     expect(documented.filter((name) => !isShown(name))).toEqual([])
     const ofTasks = [...emitted.keys()].filter((name) =>
-      /^scheduler_(analyze|cache|cluster|retention|statistics|vacuum)_/.test(name),
+      /^scheduler_(analyze|cache|cluster|reindex|retention|statistics|vacuum)_/.test(name),
     )
     expect(ofTasks.filter((name) => !isShown(name))).toEqual([])
   })

@@ -152,7 +152,15 @@ describe(`manifests as they are rendered${noRenderer}`, () => {
         'production with everything',
         renderTogether(
           'k8s-overlays/production',
-          ...['every-task', 'egress-store', 'egress-alerts', 'egress-database', 'task-packages', 'long-run'],
+          ...[
+            'every-task',
+            'egress-store',
+            'egress-alerts',
+            'egress-database',
+            'task-packages',
+            'long-run',
+            'long-run-reindex',
+          ],
         ),
       ] as const,
     ])
@@ -340,14 +348,18 @@ describe(`manifests as they are rendered${noRenderer}`, () => {
     )
     expect(builtIn.length).toBeGreaterThanOrEqual(5)
     expect(tasks('k8s-overlays/full')).toEqual(builtIn.sort())
-    expect(tasks('k8s')).toEqual(builtIn.filter((name) => !['retention', 'vacuum', 'backup'].includes(name)))
+    const notInBase = ['retention', 'vacuum', 'reindex', 'backup']
+    expect(tasks('k8s')).toEqual(builtIn.filter((name) => !notInBase.includes(name)))
   })
 
-  runs('gives the long run a task that is on, and limits that fit each other', () => {
-    const spec = cronJob(rendered('k8s with long-run'), 'scheduler-long-run')
+  runs.each([
+    ['long-run', 'scheduler-long-run', 'retention'],
+    ['long-run-reindex', 'scheduler-long-run-reindex', 'reindex'],
+  ])('gives %s a task that is on, and limits that fit each other', (component, name, task) => {
+    const spec = cronJob(rendered(`k8s with ${component}`), name)
     const [{ args, env }] = podOf(spec).containers
-    expect(args).toEqual(['run', '--task', 'retention', '--force', '--budget', '30m', '--grace', '30s'])
-    expect(env).toContainEqual({ name: 'SCHEDULER_TASKS', value: 'retention' })
+    expect(args).toEqual(['run', '--task', task, '--force', '--budget', '30m', '--grace', '30s'])
+    expect(env).toContainEqual({ name: 'SCHEDULER_TASKS', value: task })
     expect(spec.jobTemplate.spec.activeDeadlineSeconds).toBeGreaterThan(30 * 60 + 30)
   })
 })

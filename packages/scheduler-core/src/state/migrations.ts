@@ -8,6 +8,7 @@ import { archive } from './migrations/0003-archive.js'
 import { statistics } from './migrations/0004-statistics.js'
 import { retentionPartitions } from './migrations/0005-retention-partitions.js'
 import { alerts } from './migrations/0006-alerts.js'
+import { reindex } from './migrations/0009-reindex.js'
 import { backup } from './migrations/0010-backup.js'
 
 export const migrations: readonly string[] = [
@@ -17,5 +18,6 @@ export const migrations: readonly string[] = [
   statistics,
   retentionPartitions,
   alerts,
+  reindex,
   backup,
 ]

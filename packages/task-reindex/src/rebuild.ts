@@ -1,0 +1,180 @@
+/** One rebuild: written down, begun, watched, and closed. */
+import { randomUUID } from 'node:crypto'
+import { isSqlState } from '@battlescope/database'
+import { codeOf, messageOf, type Direct, type TaskContext } from '@battlescope/scheduler-core'
+import type { ReindexConfig } from './config.js'
+import { indexNameOf, relationOf } from './facts.js'
+import { workBytesOf, type Candidate } from './plan.js'
+import { rebuildIndex, selectBuildProgress, selectNewIndex, selectSessionName } from './queries.js'
+import { announceRebuild, noteFailure, noteNewIndex } from './records.js'
+
+export type Context = TaskContext<ReindexConfig>
+
+/** Milliseconds between two looks for the number of the copy: the shorter, the less is left to guess after a kill. */
+const lookEveryMs = 50
+/** The same when it is known, for the progress alone. */
+const watchEveryMs = 1000
+
+export interface RebuildResult {
+  /** Absent when nothing was begun. */
+  readonly id?: string
+  /** Absent when the statement came to its end. */
+  readonly failure?: { readonly reason: string; readonly code: string }
+}
+
+/**
+ * Rebuilds one index. Whatever happens after the announcement, the row that it wrote says what to look for; the caller then looks at what
+ * is there, and closes it.
+ * @throws what concerns more than this index: a lost connection, a lost claim, the hard stop
+ */
+export async function rebuild(context: Context, candidate: Candidate, predictedMs: number): Promise<RebuildResult> {
+  const { index, reason } = candidate
+  const id = randomUUID()
+  let announced = false
+  const startedAt = context.clock.monotonicMs()
+  try {
+    await context.act(
+      {
+        kind: 'rebuild-index',
+        target: indexNameOf(index),
+        reason,
+        via: 'direct',
+        lockTimeoutMs: context.config.lockTimeout,
+        // It ends by itself at the soft limit: what is left until the hard one is for dropping what it leaves.
+        statementTimeoutMs: Math.max(1, Math.floor(context.budget.remainingMs())),
+      },
+      async (direct) => {
+        announced = await announce(context, candidate, { id, predictedMs }, direct)
+        if (!announced) throw new IndexChanged()
+        await watched(context, { id, candidate, direct }, rebuildIndex(direct.db, index.schema, index.name))
+        return { bytes: index.sizeBytes }
+      },
+    )
+    return context.dryRun ? {} : { id }
+  } catch (error) {
+    if (context.signal.aborted || !isAboutOneIndex(error)) throw error
+    const code = codeOf(error) ?? 'error'
+    if (!announced) return { failure: { code, reason: messageOf(error, 200) } }
+    const durationMs = Math.round(context.clock.monotonicMs() - startedAt)
+    await writeDown(context, candidate, (db, schema) => noteFailure(db, schema, id, code, durationMs))
+    return { id, failure: { code, reason: reasonOf(error, code) } }
+  }
+}
+
+async function announce(
+  context: Context,
+  { index }: Candidate,
+  { id, predictedMs }: { readonly id: string; readonly predictedMs: number },
+  direct: Direct<unknown>,
+): Promise<boolean> {
+  const sessionName = await selectSessionName(direct.db)
+  let announced = false
+  await writeDown(context, { index }, async (db, schema) => {
+    announced = await announceRebuild(db, schema, {
+      id,
+      relation: relationOf(index),
+      indexName: indexNameOf(index),
+      definition: index.definition,
+      tableOid: index.tableOid,
+      indexOid: index.oid,
+      sessionName,
+      sizeBeforeBytes: Math.round(index.sizeBytes),
+      workBytes: Math.round(workBytesOf(index)),
+      predictedMs,
+    })
+  })
+  return announced
+}
+
+/** A row of this task's own tables, under the fence. */
+export async function writeDown(
+  context: Context,
+  { index }: Pick<Candidate, 'index'>,
+  write: (db: Direct<unknown>['db'], schema: string) => Promise<void>,
+): Promise<void> {
+  const { stateSchema } = context
+  if (stateSchema === undefined) return
+  await context.act({ kind: 'note-rebuild', target: indexNameOf(index) }, (fenced) => write(fenced.db, stateSchema))
+}
+
+interface Watched {
+  readonly id: string
+  readonly candidate: Candidate
+  readonly direct: Direct<unknown>
+}
+
+/** Waits for the rebuild, and meanwhile notes the number of the copy from another connection. */
+async function watched(context: Context, watch: Watched, rebuilding: Promise<void>): Promise<void> {
+  const over = new AbortController()
+  const watching = watchBuild(context, watch, over.signal).catch((error: unknown) => {
+    // The rebuild goes on: without the number a later run has the difference to go by. A lost claim aborts it by itself.
+    context.logger.warn(
+      { event: 'rebuild-not-watched', error: messageOf(error, 200) },
+      'the rebuild could not be watched',
+    )
+  })
+  try {
+    await rebuilding
+  } finally {
+    over.abort()
+    await watching
+  }
+}
+
+async function watchBuild(context: Context, { id, candidate, direct }: Watched, over: AbortSignal): Promise<void> {
+  const { index } = candidate
+  let noted = false
+  while (!over.aborted && !context.signal.aborted) {
+    const newOid = noted ? undefined : await selectNewIndex(context.db, direct.backendPid, index.tableOid, index.oid)
+    if (newOid !== undefined) {
+      await writeDown(context, candidate, (db, schema) => noteNewIndex(db, schema, id, newOid))
+      noted = true
+    }
+    if (noted) {
+      const progress = await selectBuildProgress(context.db, direct.backendPid)
+      if (progress !== undefined)
+        context.progress({ ...progress, unit: 'pages', current: `${indexNameOf(index)}: ${progress.phase}` })
+    }
+    await pause(context, noted ? watchEveryMs : lookEveryMs, over)
+  }
+}
+
+/** Ends early when the rebuild does. */
+function pause(context: Context, ms: number, over: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (over.aborted) resolve()
+    over.addEventListener('abort', () => {
+      resolve()
+    })
+    context.clock.sleep(ms).then(resolve, resolve)
+  })
+}
+
+class IndexChanged extends Error {
+  readonly code = 'index-changed'
+  constructor() {
+    super('it was dropped, rebuilt or made invalid meanwhile')
+  }
+}
+
+function reasonOf(error: unknown, code: string): string {
+  if (code === '57014') return 'did not end within what was left of the budget'
+  if (code === '55P03') return 'waited too long for an older transaction or a lock'
+  if (code === '23505') return `is corrupt: the table holds what the unique index forbids (${messageOf(error, 200)})`
+  return `${messageOf(error, 200)}, ${code}`
+}
+
+/**
+ * What the server says of a statement concerns its index. Not so the classes of connection (08), rollback (40), resources (53) and the operator's hand
+ * (57, but for a statement that took too long), and whatever has no SQLSTATE, such as a lost claim.
+ */
+export function isAboutOneIndex(error: unknown): boolean {
+  if (error instanceof IndexChanged) return true
+  const code = codeOf(error)
+  return code === '57014' || (isSqlState(code) && !/^(08|40|53|57)/.test(code))
+}
+
+/** Only a pooler leads to the database: what this task does needs a session. */
+export function isNoDirect(error: unknown): boolean {
+  return codeOf(error) === 'no-direct-connection'
+}

@@ -1,0 +1,126 @@
+/** The rebuilds of one run: each admitted by time, preflight and pgstattuple, one after another. */
+import { messageOf } from '@battlescope/scheduler-core'
+import { relationOf, type PreflightFacts, type Rebuild } from './facts.js'
+import type { Attempt, Doubt } from './findings.js'
+import { contradicts, predictMs, type Candidate, type ReindexPlan } from './plan.js'
+import { objection } from './preflight.js'
+import { measureIndex, selectMeasureSchema, selectPreflight } from './queries.js'
+import { isNoDirect, rebuild, type Context } from './rebuild.js'
+import { selectRebuilds } from './records.js'
+import { recover } from './recover.js'
+
+export interface Work {
+  readonly attempts: readonly Attempt[]
+  readonly doubts: readonly Doubt[]
+  /** Some index is another one now. */
+  readonly begun: boolean
+  /** Invalid indexes that are ours to drop. */
+  readonly ours: ReadonlySet<number>
+  /** What the next run of this slot goes on with. */
+  readonly remaining: number
+  readonly noDirect?: string
+}
+
+/** One after another, worst first, until the budget or the number is used up. */
+export async function rebuildAll(context: Context, plan: ReindexPlan, rebuilds: readonly Rebuild[]): Promise<Work> {
+  const attempts: Attempt[] = []
+  const doubts: Doubt[] = []
+  const ours = new Set<number>()
+  const measureSchema = plan.candidates.length === 0 ? undefined : await selectMeasureSchema(context.db)
+  let begun = 0
+  let left = 0
+  for (const [at, candidate] of plan.candidates.entries()) {
+    if (context.budget.exhausted() || begun >= context.config.indexesPerRun) {
+      left = plan.candidates.length - at
+      break
+    }
+    const predictedMs = predictMs(candidate.index, rebuilds, context.config)
+    const facts = await selectPreflight(context.db, candidate.index.tableOid)
+    const refusal = refusalOf(context, { candidate, predictedMs, facts, first: begun === 0 })
+    if (refusal !== undefined) {
+      attempts.push(refusal.attempt)
+      if (refusal.endsRun) {
+        left = plan.candidates.length - at - 1
+        break
+      }
+      continue
+    }
+    const contradiction = await contradictionOf(context, measureSchema, candidate)
+    if (contradiction !== undefined) {
+      attempts.push({ candidate, result: 'contradicted', reason: contradiction })
+      continue
+    }
+    context.progress({ done: at, total: plan.candidates.length, unit: 'indexes', current: candidate.index.name })
+    begun += 1
+    const startedAt = context.clock.monotonicMs()
+    try {
+      const { id, failure } = await rebuild(context, candidate, predictedMs)
+      const durationMs = Math.round(context.clock.monotonicMs() - startedAt)
+      attempts.push({
+        candidate,
+        result: failure === undefined ? 'rebuilt' : 'not-ended',
+        ...(failure === undefined ? {} : { reason: failure.reason }),
+      })
+      if (id === undefined) continue
+      const written = (await selectRebuilds(context.db, context.stateSchema)).find((one) => one.id === id)
+      if (written === undefined) continue
+      const { pending, doubt } = await recover(context, written, durationMs)
+      if (doubt !== undefined) doubts.push(doubt)
+      if (pending === undefined) continue
+      for (const oid of [written.indexOid, written.newIndexOid]) if (oid !== undefined) ours.add(oid)
+      left = plan.candidates.length - at
+      break
+    } catch (error) {
+      if (!isNoDirect(error)) throw error
+      return { attempts, doubts, begun: false, ours, remaining: 0, noDirect: messageOf(error) }
+    }
+  }
+  // What is waited for may be gone in the next run; what failed, or is too large, would be the same again.
+  const notNow = attempts.filter(({ result }) => result === 'not-now').length
+  return { attempts, doubts, begun: begun > 0, ours, remaining: left + notNow }
+}
+
+interface Admission {
+  readonly candidate: Candidate
+  readonly predictedMs: number
+  readonly facts: PreflightFacts
+  /** Nothing was begun in this run yet. */
+  readonly first: boolean
+}
+
+function refusalOf(
+  context: Context,
+  { candidate, predictedMs, facts, first }: Admission,
+): { readonly attempt: Attempt; readonly endsRun: boolean } | undefined {
+  const remainingMs = context.budget.remainingMs()
+  context.logger.debug(
+    {
+      event: 'reindex-admission',
+      index: candidate.index.name,
+      relation: relationOf(candidate.index),
+      predictedMs,
+      remainingMs,
+    },
+    'admission of a rebuild',
+  )
+  if (predictedMs > remainingMs) {
+    // What does not fit into a run that has done nothing yet fits into none.
+    if (first) return { attempt: { candidate, result: 'too-large', predictedMs }, endsRun: false }
+    return { attempt: { candidate, result: 'not-now', reason: 'no time left in this run' }, endsRun: false }
+  }
+  const against = objection(facts, candidate, context.config)
+  if (against === undefined) return undefined
+  return { attempt: { candidate, result: 'not-now', reason: against.reason }, endsRun: against.concerns === 'server' }
+}
+
+async function contradictionOf(
+  context: Context,
+  measureSchema: string | undefined,
+  candidate: Candidate,
+): Promise<string | undefined> {
+  const { index } = candidate
+  if (measureSchema === undefined || index.accessMethod !== 'btree' || index.sizeBytes > context.config.confirmUpTo)
+    return undefined
+  const measured = await measureIndex(context.db, measureSchema, index.oid)
+  return measured === undefined ? undefined : contradicts(measured, candidate)
+}

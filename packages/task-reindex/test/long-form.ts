@@ -1,0 +1,13 @@
+/** How much the tests that have a long form do; their short form is the default. */
+
+/** How often the test of kills kills. */
+export const kills = Number(process.env['REINDEX_KILLS'] ?? 6)
+/** How many indexes the estimate is held against. */
+export const indexCount = Number(process.env['REINDEX_INDEXES'] ?? 40)
+/** How many times the task is held against reindexdb, and on how many rows. */
+export const pairCount = Number(process.env['REINDEX_PAIRS'] ?? 1)
+export const rowCount = Number(process.env['REINDEX_ROWS'] ?? 20_000)
+
+export function print(...what: readonly unknown[]): void {
+  process.stdout.write(`${what.map((one) => (typeof one === 'string' ? one : JSON.stringify(one))).join(' ')}\n`)
+}
