@@ -15,6 +15,7 @@ import { exchange, jsonObjectOf, type Answer } from './exchange.js'
 import { linkFor, type Installation } from './installation.js'
 import { parseReceipt, receiptOf, type Receipt } from './jsm-receipt.js'
 import { masking } from './secrets.js'
+import { targetOf } from './target.js'
 import { asText, cut, detailLines, keyWithin, oneLine, type JsonObject } from './text-limits.js'
 
 const opsgenieRegions = { us: 'https://api.opsgenie.com/v2', eu: 'https://api.eu.opsgenie.com/v2' } as const
@@ -136,6 +137,7 @@ export function jsmChannel(
   return {
     kind: 'each',
     name: 'jsm',
+    target: targetOf(base, apiKey),
     transitions: ['opened', 'changed', 'raised', 'reminded', 'resolved'],
     async send(message, context) {
       switch (message.transition) {

@@ -9,6 +9,7 @@ import type { AlertsConfig } from './config.js'
 import { exchange } from './exchange.js'
 import { linkFor, type Installation } from './installation.js'
 import { masking } from './secrets.js'
+import { targetOf } from './target.js'
 import { cut, fitDetails, jsonBytes, keyWithin, oneLine } from './text-limits.js'
 
 const regions = { us: 'https://events.pagerduty.com', eu: 'https://events.eu.pagerduty.com' } as const
@@ -47,6 +48,7 @@ export function pagerdutyChannel(
   return {
     kind: 'each',
     name: 'pagerduty',
+    target: targetOf(base, routingKey),
     transitions: ['opened', 'raised', 'reminded', 'resolved'],
     async send(message, context) {
       const key = keyWithin(message.alert.key, maxDedupKey)

@@ -4,6 +4,7 @@ import type { AlertsConfig } from './config.js'
 import { exchange } from './exchange.js'
 import { linkFor, placeOf, type Installation } from './installation.js'
 import { masking, secretsOfUrl } from './secrets.js'
+import { targetOf } from './target.js'
 import { cut, detailLines, oneLine } from './text-limits.js'
 
 /** https://docs.slack.dev/reference/block-kit/blocks */
@@ -44,6 +45,7 @@ export function slackChannel(
   return {
     kind: 'digest',
     name: 'slack',
+    target: targetOf(webhookUrl),
     transitions: order,
     async send(_id, messages, context) {
       if (messages.length === 0) return { outcome: 'delivered' }

@@ -5,6 +5,7 @@ import type { AlertsConfig } from './config.js'
 import { exchange } from './exchange.js'
 import type { Installation } from './installation.js'
 import { masking, secretsOfUrl } from './secrets.js'
+import { targetOf } from './target.js'
 import { cut } from './text-limits.js'
 import { keyOf } from './webhook-key.js'
 import { defaultTemplate, filled, valuesOf } from './webhook-template.js'
@@ -24,6 +25,7 @@ export function webhookChannel(
   return {
     kind: 'each',
     name: 'webhook',
+    target: targetOf(url),
     transitions: ['opened', 'changed', 'raised', 'reminded', 'resolved'],
     async send(message, context) {
       const short = { ...message, alert: { ...message.alert, summary: cut(message.alert.summary, maxSummary) } }
