@@ -67,7 +67,7 @@ describe.skipIf(found === undefined)(`in a browser${missing}`, () => {
   /** In a browser without a network. */
   async function open(
     name: keyof typeof pages,
-    { width = 1280, scheme = 'light' as 'light' | 'dark' } = {},
+    { width = 1280, scheme = 'light' }: { readonly width?: number; readonly scheme?: 'light' | 'dark' },
     work: (opened: Opened) => Promise<void>,
   ): Promise<void> {
     const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme: scheme, offline: true })

@@ -165,19 +165,12 @@ export function partOf({ from, partMs }: ReportPeriod, instant: RawBuilder<unkno
   return sql<Date>`date_bin(${partMs}::float8 * interval '1 millisecond', ${instant}, ${from}::timestamptz)`
 }
 
-const columns = {
-  succeeded: 'succeeded',
-  partial: 'partial',
-  skipped: 'skipped',
-  failed: 'failed',
-  'timed-out': 'timed_out',
-  cancelled: 'cancelled',
-} as const satisfies Record<Outcome, string>
+type CountName = 'succeeded' | 'partial' | 'skipped' | 'failed' | 'timed_out' | 'cancelled'
 
-type CountColumns = Readonly<Record<(typeof columns)[Outcome], string>>
+type CountColumns = Readonly<Record<CountName, string>>
 
 function countsOf() {
-  const count = <Name extends (typeof columns)[Outcome]>(outcome: Outcome, name: Name) =>
+  const count = <Name extends CountName>(outcome: Outcome, name: Name) =>
     sql<string>`count(*) FILTER (WHERE outcome = ${outcome})`.as(name)
   return [
     count('succeeded', 'succeeded'),
