@@ -73,7 +73,18 @@ async function asFunction(path) {
     supported: { 'dynamic-import': false },
     legalComments: 'inline',
   })
+  await refuseBroadCharacters(path, code)
   return `function (module, exports, require) {\n${code}}`
+}
+
+/**
+ * The loader reads one byte per character. esbuild escapes what is not ASCII, but for tagged templates, whose raw text it must not change:
+ * there it would reach a server or a reader broken.
+ */
+async function refuseBroadCharacters(path, code) {
+  const { code: bare } = await transform(code, { minifyWhitespace: true, legalComments: 'none' })
+  const found = /.{0,60}[^\0-\x7f].{0,20}/.exec(bare)
+  if (found !== null) throw new Error(`${path}: not ASCII in a tagged template: ${found[0]}; hand it in as a value`)
 }
 
 const eager = eagerParts(main)
