@@ -143,6 +143,10 @@ export interface Finding {
   readonly summary: string
   /** JSON-safe. */
   readonly details?: Readonly<Record<string, unknown>>
+  /** Milliseconds for which it must be reported before an alert fires. Default: by severity. */
+  readonly holdDownMs?: number
+  /** Keys of findings (`task/key`) that explain this one: while one of them fires, nobody is told of this. */
+  readonly dependsOn?: readonly string[]
 }
 
 /** One change, as the audit trail keeps it. */

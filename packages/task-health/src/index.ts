@@ -1,0 +1,1 @@
+export { healthConfig, type HealthConfig } from './config.js'
