@@ -24,6 +24,9 @@ export interface CheckOptions {
   readonly holdDown: number
 }
 
+/** The options of a check of which nothing else is known. */
+export type AnyOptions = CheckOptions & Readonly<Record<string, unknown>>
+
 /** The options of one check: those that every check has, and its own thresholds. */
 export type OptionsOf<Shape extends z.ZodRawShape> = CheckOptions & Readonly<z.output<z.ZodObject<Shape>>>
 
@@ -93,7 +96,7 @@ export interface CheckContext<Memory = unknown> {
   /** Milliseconds that only ever grow. */
   monotonicMs(): number
   /** What the catalog says of a relation that `needs` names. @throws RangeError for another one */
-  relation(name: string): Promise<RelationFacts>
+  relation(name: string): RelationFacts
   /** @throws SchedulerError `client-unavailable` when `needs` does not name it */
   http(): Promise<HttpReader>
   redis(): Promise<RedisReader>

@@ -1,8 +1,8 @@
 import { duration, formatDuration, severities, type Severity } from '@battlescope/scheduler-core'
 import { z } from 'zod'
-import type { AnyCheck, CheckOptions } from './check.js'
+import type { AnyCheck, AnyOptions } from './check.js'
 import { checks } from './checks.js'
-import { settingsShape, type HealthSettings } from './settings.js'
+import { settingsShape } from './settings.js'
 
 /** One schema for each default, not one for each check: making them costs time in every run. */
 function cached<Key, Schema>(make: (key: Key) => Schema): (key: Key) => Schema {
@@ -46,17 +46,16 @@ function schemaOf(check: AnyCheck) {
 }
 
 /** The settings that checks share, and one group of options for each check. */
-export const healthConfig = z.object({
-  ...settingsShape,
-  ...(Object.fromEntries(checks.map((check) => [optionName(check.key), schemaOf(check)])) as Record<
-    never,
-    z.ZodObject
-  >),
-})
+export function configOf(all: readonly AnyCheck[]) {
+  const groups = Object.fromEntries(all.map((check) => [optionName(check.key), schemaOf(check)]))
+  // Which groups there are is data: the type knows the settings alone, and optionsOf() gives the rest.
+  return z.object({ ...settingsShape, ...(groups as Record<never, z.ZodType>) })
+}
 
-export type HealthConfig = z.output<typeof healthConfig> & HealthSettings
+export const healthConfig = configOf(checks)
+export type HealthConfig = z.output<typeof healthConfig>
 
 /** The options of one check, its own thresholds among them. */
-export function optionsOf(config: HealthConfig, { key }: Pick<AnyCheck, 'key'>): CheckOptions {
-  return (config as unknown as Readonly<Record<string, CheckOptions>>)[optionName(key)] as CheckOptions
+export function optionsOf(config: Readonly<HealthConfig>, { key }: Pick<AnyCheck, 'key'>): AnyOptions {
+  return (config as unknown as Readonly<Record<string, AnyOptions>>)[optionName(key)] as AnyOptions
 }
