@@ -74,6 +74,8 @@ export interface Needs {
   readonly relations?: readonly NeededRelation[]
   /** Without one of them the check is unknown. */
   readonly clients?: readonly ClientKind[]
+  /** Those that it uses where they are configured, and does without where they are not. */
+  readonly optionalClients?: readonly ClientKind[]
   /** Roles whose privileges the connection must have: `pg_monitor`. Without one of them the check is unknown. */
   readonly roles?: readonly string[]
 }
@@ -100,6 +102,8 @@ export interface CheckContext<Memory = unknown> {
   /** @throws SchedulerError `client-unavailable` when `needs` does not name it */
   http(): Promise<HttpReader>
   redis(): Promise<RedisReader>
+  /** Whether an optional client is configured. */
+  hasClient(kind: ClientKind): boolean
   /** Ends with the check's timeout, and with the run. */
   readonly signal: AbortSignal
   /** What the check remembered when it was last measured. */

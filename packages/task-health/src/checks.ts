@@ -1,6 +1,8 @@
 /** Every check, in the order in which they are listed and reported. */
+import { anomalyChecks } from './anomaly/index.js'
 import type { AnyCheck } from './check.js'
 import { databaseChecks } from './database/index.js'
-import { anomalyChecks } from './anomaly/index.js'
+import { queueChecks } from './queues/index.js'
+import { serviceChecks } from './services/index.js'
 
-export const checks: readonly AnyCheck[] = [...databaseChecks, ...anomalyChecks]
+export const checks: readonly AnyCheck[] = [...serviceChecks, ...queueChecks, ...databaseChecks, ...anomalyChecks]

@@ -1,6 +1,7 @@
 /** Makes checks beside each other: few at a time, each with a limit of its own, and none that can take another with it. */
 import type { ClientKind, HttpReader, TaskContext } from '@battlescope/scheduler-core'
 import type { RedisReader } from '@battlescope/redis'
+import { unlessAborted } from './bounded.js'
 import type { CheckContext, Needs, Outcome, RelationFacts } from './check.js'
 import type { HealthConfig } from './config.js'
 import { entryOf, obstacleOf, unknownFrom, type Chosen, type Cursor, type Entry, type Occasion } from './plan.js'
@@ -44,7 +45,7 @@ export async function makeChecks(
     }
     await Promise.all(Array.from({ length: concurrency }, work))
   }
-  const usesNetwork = ({ needs }: { needs: Needs }) => (needs.clients ?? []).length > 0
+  const usesNetwork = ({ needs }: { needs: Needs }) => clientsOf(needs).length > 0
   await Promise.all([
     lane(wanted.filter(usesNetwork), networkConcurrency),
     lane(
@@ -107,6 +108,7 @@ async function read(
       relation: (name) => factsOf(catalog, name),
       http: () => context.client('http') as Promise<HttpReader>,
       redis: () => context.client('redis' as ClientKind) as unknown as Promise<RedisReader>,
+      hasClient: (kind) => context.hasClient(kind),
       signal,
       memory: memoryOf(check, before),
       logger: context.logger,
@@ -121,6 +123,10 @@ async function read(
   }
 }
 
+export function clientsOf({ clients = [], optionalClients = [] }: Needs): readonly ClientKind[] {
+  return [...clients, ...optionalClients]
+}
+
 function factsOf(catalog: Catalog, name: string): RelationFacts {
   const facts = catalog.relations.get(name)
   if (facts === undefined) throw new RangeError(`the check asks for ${name}, which its needs do not name`)
@@ -131,20 +137,6 @@ function memoryOf(check: Chosen['check'], before: Entry | undefined): CheckConte
   if (check.memory === undefined || before?.memory === undefined) return undefined
   const parsed = check.memory.safeParse(before.memory.value)
   return parsed.success ? { at: new Date(before.memory.atMs), value: parsed.data as unknown } : undefined
-}
-
-/** A read that does not heed its signal is left to itself: what it has open ends with its own limits. */
-function unlessAborted<T>(signal: AbortSignal, reading: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => {
-      reject(signal.reason as Error)
-    }
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    reading.then(resolve, reject).finally(() => {
-      signal.removeEventListener('abort', abort)
-    })
-  })
 }
 
 function publish({ metrics }: HealthContext, { check, options }: Chosen, reading: unknown): void {

@@ -2,7 +2,7 @@ import { defineTask, type RelationRequirement, type Task } from '@battlescope/sc
 import type { AnyCheck } from './check.js'
 import { checks } from './checks.js'
 import { configOf, optionsOf, type healthConfig } from './config.js'
-import { makeChecks, needsOf, type HealthContext, type Made } from './make-checks.js'
+import { clientsOf, makeChecks, needsOf, type HealthContext, type Made } from './make-checks.js'
 import { choose, countStates, cursorSchema, findingsIn, nextCursor, planChecks, type Cursor } from './plan.js'
 
 /** The task that makes these checks. The program's has all of them ({@link health}); tests bring their own. */
@@ -20,7 +20,7 @@ export function healthTask(all: readonly AnyCheck[]): Task<typeof healthConfig, 
       const relations = new Set(needs.flatMap((one) => (one.relations ?? []).map(({ relation }) => relation)))
       return {
         relations: [...relations].map((relation): RelationRequirement => ({ relation, privileges: ['select'] })),
-        clients: [...new Set(needs.flatMap((one) => one.clients ?? []))],
+        clients: [...new Set(needs.flatMap(clientsOf))],
       }
     },
     run: async (given) => {
