@@ -2,7 +2,14 @@
 import { anomalyChecks } from './anomaly/index.js'
 import type { AnyCheck } from './check.js'
 import { databaseChecks } from './database/index.js'
+import { integrityChecks } from './integrity/index.js'
 import { queueChecks } from './queues/index.js'
 import { serviceChecks } from './services/index.js'
 
-export const checks: readonly AnyCheck[] = [...serviceChecks, ...queueChecks, ...databaseChecks, ...anomalyChecks]
+export const checks: readonly AnyCheck[] = [
+  ...serviceChecks,
+  ...queueChecks,
+  ...integrityChecks,
+  ...databaseChecks,
+  ...anomalyChecks,
+]

@@ -76,7 +76,10 @@ export async function selectNewestEnrichments(
   return { rows: Number(rows[0]?.rows ?? 0), failed: Number(rows[0]?.failed ?? 0) }
 }
 
-/** Of the newest killmails that came before then, those that nobody even wants to enrich. By both primary keys. */
+/**
+ * Of the newest killmails that came before then, those that nobody even wants to enrich. By both primary keys: OFFSET keeps PostgreSQL
+ * from reading all enrichments into a hash table.
+ */
 export async function selectUnqueuedKillmails(
   db: Kysely<unknown>,
   relations: { readonly killmails: string; readonly enrichments: string },
@@ -88,7 +91,7 @@ export async function selectUnqueuedKillmails(
     FROM (SELECT k.killmail_id, k.fetched_at FROM ${tableOf(relations.killmails)} k
       ORDER BY k.killmail_id DESC LIMIT ${sample}) n
     WHERE n.fetched_at < ${fetchedBefore}
-      AND NOT EXISTS (SELECT 1 FROM ${tableOf(relations.enrichments)} e WHERE e.killmail_id = n.killmail_id)`.execute(
+      AND NOT EXISTS (SELECT 1 FROM ${tableOf(relations.enrichments)} e WHERE e.killmail_id = n.killmail_id OFFSET 0)`.execute(
     db,
   )
   const count = Number(rows[0]?.rows ?? 0)
