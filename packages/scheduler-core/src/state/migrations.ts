@@ -7,6 +7,7 @@ import { pausesAndRunTotals } from './migrations/0002-pauses-and-run-totals.js'
 import { archive } from './migrations/0003-archive.js'
 import { statistics } from './migrations/0004-statistics.js'
 import { retentionPartitions } from './migrations/0005-retention-partitions.js'
+import { health } from './migrations/0007-health.js'
 
 export const migrations: readonly string[] = [
   tasksAndHistory,
@@ -14,4 +15,5 @@ export const migrations: readonly string[] = [
   archive,
   statistics,
   retentionPartitions,
+  health,
 ]
