@@ -6,9 +6,11 @@ import { configOf, optionName, optionsOf } from '../src/config.js'
 
 const now = new Date('2026-11-25T12:00:00Z')
 
+const schema = configOf(checks)
+
 function judge(key: string, reading: unknown, options: object = {}): readonly Found[] {
   const check = checks.find((one) => one.key === key) as AnyCheck
-  const config = configOf(checks).parse({ [optionName(key)]: options })
+  const config = schema.parse({ [optionName(key)]: options })
   return check.judge(reading, optionsOf(config, check))
 }
 
@@ -21,7 +23,11 @@ describe('service-health', () => {
     [{ problem: 'ECONNREFUSED', status: undefined }, undefined, 'service api does not answer: ECONNREFUSED'],
     [{ problem: 'ETIMEDOUT', status: undefined }, undefined, 'service api does not answer: no answer within 5s'],
     [{ status: 500, verdict: 'unhealthy' }, undefined, 'service api is unhealthy: status 500'],
-    [{ status: 503, verdict: 'degraded', failing: ['zkillboard'] }, 'warning', 'service api is degraded: status 503 (failing: zkillboard)'],
+    [
+      { status: 503, verdict: 'degraded', failing: ['zkillboard'] },
+      'warning',
+      'service api is degraded: status 503 (failing: zkillboard)',
+    ],
     [{ latencyMs: 2000 }, 'warning', 'service api answers slowly: 2000 ms, the threshold is 2000 ms'],
   ])('finds %j', (change, severity, summary) => {
     expect(judge('service-health', [{ ...answer, ...change }])).toMatchObject([
@@ -40,7 +46,11 @@ describe('service-health', () => {
 describe('redis-answers', () => {
   it('finds what does not answer, and what answers slowly', () => {
     const found = judge('redis-answers', [
-      { name: 'redis', problem: { code: 'redis-unavailable', message: 'redis://cache:6379/0: nothing listens there' }, latencyMs: 0 },
+      {
+        name: 'redis',
+        problem: { code: 'redis-unavailable', message: 'redis://cache:6379/0: nothing listens there' },
+        latencyMs: 0,
+      },
       { name: 'esiCache', problem: undefined, latencyMs: 249 },
       { name: 'session', problem: undefined, latencyMs: 250 },
     ])
@@ -55,7 +65,10 @@ describe('redis-memory', () => {
   const server = { name: 'redis', usedBytes: 150, maxBytes: 200, policy: 'allkeys-lru' }
   it('finds 75 % and says what happens at 100 %', () => {
     expect(judge('redis-memory', [server])).toMatchObject([
-      { subject: 'redis', summary: 'Redis redis uses 75 % of its maxmemory of 200B; at 100 % it evicts keys (allkeys-lru)' },
+      {
+        subject: 'redis',
+        summary: 'Redis redis uses 75 % of its maxmemory of 200B; at 100 % it evicts keys (allkeys-lru)',
+      },
     ])
     expect(judge('redis-memory', [{ ...server, policy: 'noeviction' }])[0]?.summary).toContain('it will refuse writes')
   })
@@ -79,9 +92,9 @@ describe('certificate-expiry', () => {
     expect(judge('certificate-expiry', [{ name: 'api', validForMs, problem: undefined }])).toMatchObject(found)
   })
   it('says which could not be read, and what explains that', () => {
-    expect(judge('certificate-expiry', [{ name: 'api', validForMs: undefined, problem: 'ECONNREFUSED' }])).toMatchObject([
-      { subject: 'api-unread', dependsOn: ['health/service-health:api', 'health/redis-answers:api'] },
-    ])
+    expect(
+      judge('certificate-expiry', [{ name: 'api', validForMs: undefined, problem: 'ECONNREFUSED' }]),
+    ).toMatchObject([{ subject: 'api-unread', dependsOn: ['health/service-health:api', 'health/redis-answers:api'] }])
   })
 })
 
