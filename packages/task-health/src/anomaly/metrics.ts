@@ -81,7 +81,7 @@ export const metrics: readonly Metric[] = [
     what: 'battles were made or added to',
     unit: 'per hour',
     direction: 'low',
-    floor: { value: 20, description: 'Battles that must be usual within the window (15 min, 1 h) for a verdict.' },
+    floor: { value: 40, description: 'Battles that must be usual within the window (15 min, 1 h) for a verdict.' },
     minSlots: mostSlots,
     followsGame: false,
     hint: 'are killmails clustered into battles at all? Look at those with processed_at and without battle_id',

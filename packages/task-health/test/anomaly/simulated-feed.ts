@@ -27,7 +27,6 @@ const groupSizes: readonly (readonly [number, number, number])[] = [
 ]
 const groupMean = 2.23
 const killmailsPerDay = 15_200
-const dayMs = 86_400_000
 const minuteMs = 60_000
 /** A Sunday. */
 export const startMs = Date.UTC(2026, 0, 4)
@@ -138,8 +137,6 @@ function sum(numbers: readonly number[]): number {
 export function slotsOf(minutes: Int32Array): { startMs: number; value: number }[] {
   return Array.from({ length: minutes.length / 5 }, (_, index) => ({
     startMs: startMs + index * 5 * minuteMs,
-    value: 12 * sum([...minutes.subarray(index * 5, index * 5 + 5)]),
+    value: 12 * minutes.subarray(index * 5, index * 5 + 5).reduce((total, one) => total + one, 0),
   }))
 }
-
-export const days = (ms: number): number => Math.floor((ms - startMs) / dayMs)

@@ -1,12 +1,12 @@
 /**
- * Twelve weeks of killmails with their real rhythm and noise (simulated-feed.ts), five times: four weeks to learn, eight to judge. At
+ * Twelve weeks of killmails with their real rhythm and noise (simulated-feed.ts), four times: four weeks to learn, eight to judge. At
  * hundreds of moments a fork of the detector sees the feed stop, and another sees half of it.
  */
 import { beforeAll, describe, expect, it } from 'vitest'
 import { advance, isQuiet, type DetectorOptions, type DetectorState, type Slot } from '../../src/anomaly/detector.js'
 import { normal, randomOf, simulateFeed, slotsOf, type Random } from './simulated-feed.js'
 
-const seeds = [1, 2, 3, 4, 5]
+const seeds = [1, 2, 3, 4]
 const weeks = 12
 const learningWeeks = 4
 const slotsPerWeek = 2016
@@ -15,6 +15,10 @@ const followed = 36
 const quiet = [{ fromMs: 11 * 3_600_000, lastsMs: 45 * 60_000 }]
 /** The defaults of the check. */
 const ingestion: DetectorOptions = { direction: 'low', floor: 20, warmUpWeeks: 3, sensitivity: 4.3, quiet, minSlots: 9 }
+
+/** Made once: several metrics follow it. */
+const feeds = new Map(seeds.map((seed) => [seed, simulateFeed(seed, weeks)]))
+const feedOf = (seed: number) => feeds.get(seed) ?? simulateFeed(seed, weeks)
 
 interface Watch {
   falseAlarms: number
@@ -78,7 +82,7 @@ describe('killmails that come in', () => {
   const watches: Watch[] = []
   beforeAll(() => {
     for (const seed of seeds) {
-      const feed = simulateFeed(seed, weeks)
+      const feed = feedOf(seed)
       watches.push(watch(slotsOf(feed.full), ingestion, { half: slotsOf(feed.half), random: randomOf(seed + 1000) }))
     }
   })
@@ -90,7 +94,7 @@ describe('killmails that come in', () => {
 
   it('are found within three slots when they stop, whenever that is', () => {
     const stops = watches.flatMap((one) => one.stops)
-    expect(stops.length).toBeGreaterThan(800)
+    expect(stops.length).toBeGreaterThan(600)
     expect(Math.max(...stops)).toBeLessThanOrEqual(3)
   })
 
@@ -115,14 +119,14 @@ describe('other metrics', () => {
   }[] = [
     {
       what: 'battles, of which there are 20 times fewer',
-      options: { ...ingestion, quiet: [], floor: 20 },
+      options: { ...ingestion, quiet: [], floor: 40 },
       values: (seed) => slotsOf(simulateFeed(seed, weeks, { perDay: 775, single: true }).full),
     },
     {
       what: 'a queue that is mostly empty, with bursts after big fights',
       options: { ...ingestion, direction: 'high', floor: 300, quiet: [], minSlots: 3 },
       values: (seed) => {
-        const slots = slotsOf(simulateFeed(seed, weeks).full)
+        const slots = slotsOf(feedOf(seed).full)
         let waiting = 0
         return slots.map(({ startMs, value }) => {
           // 120 in five minutes are enriched: a fifth more than the busiest hour has on average.
@@ -135,7 +139,7 @@ describe('other metrics', () => {
       what: 'growth in MiB per hour, in steps of relations that are extended',
       options: { ...ingestion, direction: 'high', floor: 256, quiet: [], minSlots: 3 },
       values: (seed) =>
-        slotsOf(simulateFeed(seed, weeks).full).map(({ startMs, value }) => ({
+        slotsOf(feedOf(seed).full).map(({ startMs, value }) => ({
           startMs,
           value: Math.floor(value / 12 / 16) * 12 * 0.5,
         })),
