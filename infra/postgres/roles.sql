@@ -9,6 +9,7 @@
 --   ├─ battlescope_scheduler_analyze      may ANALYZE
 --   ├─ battlescope_scheduler_cache        may delete expired rows of cache tables
 --   ├─ battlescope_scheduler_cluster      may read killmails
+--   ├─ battlescope_scheduler_health       may read killmails and battles, and what the server says of itself (pg_monitor)
 --   ├─ battlescope_scheduler_retention    may read, lock and delete what expires
 --   └─ battlescope_scheduler_statistics   may read what is counted
 --
@@ -67,6 +68,12 @@ BEGIN
       -- With trigger job-table also SELECT, INSERT on that table.
       ('cluster', 'public.killmail_events', 'SELECT'),
 
+      ('health', 'public.killmail_events', 'SELECT'),
+      ('health', 'public.killmail_enrichments', 'SELECT'),
+      ('health', 'public.battles', 'SELECT'),
+      ('health', 'public.battle_killmails', 'SELECT'),
+      ('health', 'public.battle_participants', 'SELECT'),
+
       -- What a policy names is locked, and so needs UPDATE; what hangs on it goes along.
       ('retention', 'public.killmail_events', 'SELECT, UPDATE, DELETE'),
       ('retention', 'public.killmail_enrichments', 'SELECT, DELETE'),
@@ -112,6 +119,9 @@ BEGIN
   END LOOP;
 END
 $roles$;
+
+-- Statements, locks and lag of others are for members of pg_monitor to see. Without it those checks are unknown, and say so.
+GRANT pg_monitor TO battlescope_scheduler_health;
 
 -- Where there are replicas: their lag is for pg_monitor alone to see, and retention stands still while it cannot tell.
 -- GRANT pg_monitor TO battlescope_scheduler_retention;

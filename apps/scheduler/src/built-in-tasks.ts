@@ -8,6 +8,7 @@ const builtInTasks: Readonly<Record<string, () => Promise<{ readonly default: An
   analyze: () => import('@battlescope/task-analyze'),
   cache: () => import('@battlescope/task-cache'),
   cluster: () => import('@battlescope/task-cluster'),
+  health: () => import('@battlescope/task-health'),
   retention: () => import('@battlescope/task-retention'),
   statistics: () => import('@battlescope/task-statistics'),
 }

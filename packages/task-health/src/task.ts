@@ -1,4 +1,5 @@
-import { defineTask, type RelationRequirement, type Task } from '@battlescope/scheduler-core'
+import { codeOf } from '@battlescope/database'
+import { defineTask, type Finding, type RelationRequirement, type Task } from '@battlescope/scheduler-core'
 import type { AnyCheck } from './check.js'
 import { checks } from './checks.js'
 import { configOf, optionsOf, type healthConfig } from './config.js'
@@ -32,33 +33,55 @@ export function healthTask(all: readonly AnyCheck[]): Task<typeof healthConfig, 
       const cursor = nextCursor(chosen, new Map(made.map(({ chosen: { check }, entry }) => [check.key, entry])))
       for (const [state, count] of Object.entries(countStates(cursor)))
         context.metrics.gauge('checks', count, { state })
-      await record(context, made, occasion.now)
-      await context.checkpoint.save(cursor)
-      const findings = findingsIn(cursor)
+      const unsaved = await save(context, made, cursor, occasion.now)
+      const findings = [...findingsIn(cursor), ...unsaved]
       const remaining = due.length - made.length
       return remaining > 0 ? { outcome: 'partial', remaining, findings } : { outcome: 'succeeded', findings }
     },
   })
 }
 
-/** What checks keep for later comparisons: one action for all of them, and none when none has anything to write. */
-async function record(context: HealthContext, made: readonly Made[], now: Date): Promise<void> {
-  const recording = made.filter(
-    ({ chosen, outcome }) => chosen.check.record !== undefined && outcome.outcome === 'measured',
-  )
+/**
+ * Saves what is known, and with it what checks keep for later comparisons: one action for all of them, none when none has anything to
+ * write. A baseline that cannot be written is itself a finding, and keeps nobody from hearing of the others.
+ */
+async function save(
+  context: HealthContext,
+  made: readonly Made[],
+  cursor: Cursor,
+  now: Date,
+): Promise<readonly Finding[]> {
   const { stateSchema } = context
-  if (recording.length === 0 || stateSchema === undefined) return
-  const names = recording.map(({ chosen }) => chosen.check.key)
-  await context.act(
-    { kind: 'record-baselines', target: `${stateSchema}.health_baseline`, reason: `${names.length} checks` },
-    async (fenced) => {
-      for (const { chosen, outcome } of recording) {
-        if (outcome.outcome !== 'measured') continue
-        await chosen.check.record?.({ db: fenced.db, stateSchema, now }, outcome.reading, chosen.options)
-      }
-      return { rows: recording.length }
-    },
+  const recording = made.flatMap(({ chosen: { check, options }, outcome }) =>
+    check.record === undefined || outcome.outcome !== 'measured' ? [] : [{ check, options, reading: outcome.reading }],
   )
+  if (recording.length === 0) {
+    await context.checkpoint.save(cursor)
+    return []
+  }
+  try {
+    await context.act(
+      { kind: 'record-baselines', target: 'baselines', reason: `${recording.length} checks` },
+      async (fenced) => {
+        // Undefined in a dry run alone, which performs nothing.
+        if (stateSchema === undefined) return { rows: 0 }
+        for (const { check, options, reading } of recording) {
+          await check.record?.({ db: fenced.db, stateSchema, now }, reading, options)
+        }
+        await fenced.saveCheckpoint(cursor)
+        return { rows: recording.length }
+      },
+    )
+    return []
+  } catch (error) {
+    context.signal.throwIfAborted()
+    const code = codeOf(error)
+    if (code === 'lost-claim') throw error
+    // Once more without them. Their memory is in the cursor; what they wrote was rolled back.
+    await context.checkpoint.save(cursor)
+    const summary = `baselines could not be written (${code ?? 'no code'}): anomalies are not learnt from this run`
+    return [{ key: 'baselines', severity: 'warning', summary }]
+  }
 }
 
 /** Looks at everything that BattleScope needs, in every run, and reports what a human should know. */

@@ -23,7 +23,12 @@ describe('what a health endpoint says', () => {
       ['zkillboard'],
     ],
     [503, '{"status":"degraded","checks":{"database":"ok","zkillboard":"timeout"}}', 'degraded', ['zkillboard']],
-    [503, '{"status":"degraded","checks":[{"name":"redis","healthy":false},{"name":"database","healthy":true}]}', 'degraded', ['redis']],
+    [
+      503,
+      '{"status":"degraded","checks":[{"name":"redis","healthy":false},{"name":"database","healthy":true}]}',
+      'degraded',
+      ['redis'],
+    ],
     [200, '{"status":"ok","checks":{"database":"ok","redis":"down"}}', 'degraded', ['redis']],
     [200, '[]', 'healthy', []],
     [200, 'null', 'healthy', []],

@@ -108,28 +108,53 @@ describe('what stands in the way of a check', () => {
     user: 'scheduler_health',
     roles: new Set(['pg_monitor']),
     relations: new Map([
-      ['public.a', { exists: true, columns: new Set(['id']), readable: true, indexedColumns: new Set(), estimatedRows: 1 }],
-      ['public.b', { exists: true, columns: new Set(['id']), readable: false, indexedColumns: new Set(), estimatedRows: 1 }],
+      [
+        'public.a',
+        { exists: true, columns: new Set(['id']), readable: true, indexedColumns: new Set(), estimatedRows: 1 },
+      ],
+      [
+        'public.b',
+        { exists: true, columns: new Set(['id']), readable: false, indexedColumns: new Set(), estimatedRows: 1 },
+      ],
     ]),
   }
   const none = () => false
   it.each([
-    ['a missing relation', { relations: [{ relation: 'public.c', columns: [] }] }, 'not-applicable', 'there is no relation public.c'],
-    ['a missing column', { relations: [{ relation: 'public.a', columns: ['id', 'x'] }] }, 'not-applicable', 'public.a has no column x'],
+    [
+      'a missing relation',
+      { relations: [{ relation: 'public.c', columns: [] }] },
+      'not-applicable',
+      'there is no relation public.c',
+    ],
+    [
+      'a missing column',
+      { relations: [{ relation: 'public.a', columns: ['id', 'x'] }] },
+      'not-applicable',
+      'public.a has no column x',
+    ],
     [
       'a missing grant',
       { relations: [{ relation: 'public.b', columns: ['id'] }] },
       'unknown',
       'the grant is missing: GRANT SELECT ON public.b TO scheduler_health',
     ],
-    ['a missing role', { roles: ['pg_monitor', 'pg_x'] }, 'unknown', 'the grant is missing: GRANT pg_x TO scheduler_health'],
+    [
+      'a missing role',
+      { roles: ['pg_monitor', 'pg_x'] },
+      'unknown',
+      'the grant is missing: GRANT pg_x TO scheduler_health',
+    ],
     ['a Redis that is not configured', { clients: ['redis'] as never[] }, 'unknown', 'REDIS_URL is not set'],
   ])('%s', (_, needs, outcome, reason) => {
     expect(obstacleOf(needs, catalog, none)).toMatchObject({ outcome, reason })
   })
 
   it('nothing, where all is there', () => {
-    const needs = { relations: [{ relation: 'public.a', columns: ['id'] }], roles: ['pg_monitor'], clients: ['http'] as const }
+    const needs = {
+      relations: [{ relation: 'public.a', columns: ['id'] }],
+      roles: ['pg_monitor'],
+      clients: ['http'] as const,
+    }
     expect(obstacleOf(needs, catalog, () => true)).toBeUndefined()
   })
 
@@ -186,7 +211,10 @@ describe('what a check leaves behind', () => {
   })
 
   it('makes findings with key, severity, hold-down and hint', () => {
-    const found = [{ summary: 'a' }, { subject: 'b', severity: 'critical' as const, summary: 'b', hint: 'do', details: { n: 1 } }]
+    const found = [
+      { summary: 'a' },
+      { subject: 'b', severity: 'critical' as const, summary: 'b', hint: 'do', details: { n: 1 } },
+    ]
     expect(findingsOf(check, found, { ...options, severity: 'error' })).toEqual([
       { key: 'some-rows', severity: 'error', summary: 'a', details: { hint: 'look' }, holdDownMs: 60_000 },
       { key: 'some-rows:b', severity: 'critical', summary: 'b', details: { n: 1, hint: 'do' }, holdDownMs: 60_000 },
@@ -194,7 +222,10 @@ describe('what a check leaves behind', () => {
   })
 
   it('has a limit on what one check may say', () => {
-    const found = Array.from({ length: mostFindings + 5 }, (_, index) => ({ subject: String(index), summary: `${index}` }))
+    const found = Array.from({ length: mostFindings + 5 }, (_, index) => ({
+      subject: String(index),
+      summary: `${index}`,
+    }))
     const findings = findingsOf(check, found, options)
     expect(findings).toHaveLength(mostFindings)
     expect(findings.at(-1)?.summary).toBe('19 (and 5 more)')
@@ -210,7 +241,9 @@ describe('the list of checks', () => {
 
   it('has no option of a check that every check has', () => {
     for (const { key, options: own } of checks) {
-      const reserved = Object.keys(own as object).filter((name) => ['enabled', 'interval', 'severity', 'holdDown'].includes(name))
+      const reserved = Object.keys(own as object).filter((name) =>
+        ['enabled', 'interval', 'severity', 'holdDown'].includes(name),
+      )
       expect({ key, reserved }).toEqual({ key, reserved: [] })
     }
   })
@@ -218,9 +251,18 @@ describe('the list of checks', () => {
   it('gives every check its options, with defaults from its data', () => {
     const config = configOf(checks).parse({ queueDepth: { jobs: 5, severity: 'critical', interval: '1h' } })
     const depth = checks.find(({ key }) => key === 'queue-depth') as AnyCheck
-    expect(optionsOf(config, depth)).toEqual({ enabled: true, jobs: 5, severity: 'critical', holdDown: 900_000, interval: 3_600_000 })
+    expect(optionsOf(config, depth)).toEqual({
+      enabled: true,
+      jobs: 5,
+      severity: 'critical',
+      holdDown: 900_000,
+      interval: 3_600_000,
+    })
     for (const one of checks) {
-      expect(optionsOf(config, one)).toMatchObject({ enabled: true, holdDown: one.key === 'queue-depth' ? 900_000 : one.holdDownMs })
+      expect(optionsOf(config, one)).toMatchObject({
+        enabled: true,
+        holdDown: one.key === 'queue-depth' ? 900_000 : one.holdDownMs,
+      })
     }
   })
 

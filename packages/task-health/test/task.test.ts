@@ -208,6 +208,20 @@ describe('from run to run', () => {
     expect(await rows()).toBe(2)
   })
 
+  it('reports what it found also when a baseline cannot be written, and that it cannot', async () => {
+    const broken = checkOf('broken', () => Promise.resolve('wrong'), {
+      record: async ({ db }) => {
+        await sql`INSERT INTO public.no_such_relation VALUES (1)`.execute(db)
+      },
+    })
+    const run = await runHealth(database, { checks: [broken] })
+    expect(run.outcome).toBe('succeeded')
+    expect(lines(run)).toEqual([
+      'warning broken: wrong',
+      'warning baselines: baselines could not be written (42P01): anomalies are not learnt from this run',
+    ])
+  })
+
   it('is partial when the budget is exhausted, and goes on in the same slot', async () => {
     const stop = new AbortController()
     const made: string[] = []

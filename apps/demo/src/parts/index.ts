@@ -1,6 +1,7 @@
 import type { Part } from '../stage.js'
 import { coldStorage } from './cold-storage.js'
 import { firstRun } from './first-run.js'
+import { health } from './health.js'
 import { newKillmails } from './new-killmails.js'
 import { ownSchema } from './own-schema.js'
 import { records } from './records.js'
@@ -8,4 +9,4 @@ import { rollups } from './rollups.js'
 import { secondRun } from './second-run.js'
 
 /** The show, in order. */
-export const parts: readonly Part[] = [ownSchema, firstRun, secondRun, newKillmails, rollups, coldStorage, records]
+export const parts: readonly Part[] = [ownSchema, firstRun, secondRun, newKillmails, rollups, coldStorage, health, records]
