@@ -9,4 +9,13 @@ import { rollups } from './rollups.js'
 import { secondRun } from './second-run.js'
 
 /** The show, in order. */
-export const parts: readonly Part[] = [ownSchema, firstRun, secondRun, newKillmails, rollups, coldStorage, health, records]
+export const parts: readonly Part[] = [
+  ownSchema,
+  firstRun,
+  secondRun,
+  newKillmails,
+  rollups,
+  coldStorage,
+  health,
+  records,
+]

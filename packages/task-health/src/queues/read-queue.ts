@@ -3,9 +3,10 @@
  * `waiting-children`, and a hash for each job with the time at which it was added. https://docs.bullmq.io
  */
 import type { RedisMasterReader, RedisName } from '@battlescope/redis'
+import { within } from '../bounded.js'
 import type { CheckContext, Outcome } from '../check.js'
 import { unknown } from '../check.js'
-import { redisFindings } from '../services/redis-answers.js'
+import { openTimeoutMs, redisFindings } from '../services/redis-answers.js'
 
 const queueRedis: RedisName = 'redis'
 
@@ -21,8 +22,10 @@ export async function openQueue(context: CheckContext): Promise<QueueKeys | Outc
   const keyOf = (part: string) => `${context.settings.queuePrefix}:${context.settings.queue}:${part}`
   try {
     // BullMQ keeps all keys of a queue in one slot.
-    return { master: (await reader.open(queueRedis)).masterOf(keyOf('wait')), keyOf }
+    const database = await within(openTimeoutMs, context.signal, reader.open(queueRedis))
+    return { master: database.masterOf(keyOf('wait')), keyOf }
   } catch (error) {
+    context.signal.throwIfAborted()
     const reason = error instanceof Error ? error.message : String(error)
     return unknown('no-answer', reason, redisFindings)
   }

@@ -15,6 +15,9 @@ const key = 'redis-answers'
 /** What a finding depends on whose cause is a Redis that does not answer. */
 export const redisFindings: readonly string[] = redisNames.map((name) => `health/${key}:${name}`)
 
+/** Milliseconds for a connection, in other checks: so they end before their own limit, and say what explains it. */
+export const openTimeoutMs = 2000
+
 const pings = 3
 
 export const redisAnswers = defineCheck({

@@ -1,8 +1,9 @@
 import { formatSize } from '@battlescope/scheduler-core'
 import type { RedisName } from '@battlescope/redis'
 import { z } from 'zod'
+import { within } from '../bounded.js'
 import { defineCheck, measured, unknown, type Found } from '../check.js'
-import { redisFindings } from './redis-answers.js'
+import { openTimeoutMs, redisFindings } from './redis-answers.js'
 
 export interface RedisMemory {
   readonly name: RedisName
@@ -27,26 +28,24 @@ export const redisMemory = defineCheck({
   read: async (context) => {
     const reader = await context.redis()
     const servers = new Map<string, RedisMemory>()
-    const failures: string[] = []
-    for (const name of reader.configured) {
-      try {
-        for (const master of (await reader.open(name)).masters) {
+    try {
+      const databases = await Promise.all(
+        reader.configured.map((name) => within(openTimeoutMs, context.signal, reader.open(name))),
+      )
+      for (const { name, masters } of databases) {
+        for (const master of masters) {
           // Numbered databases share the memory of their server: one finding, not three.
           if (servers.has(master.runId)) continue
           const info = await master.info('memory')
           const policy = info['maxmemory_policy'] ?? master.evictionPolicy
-          servers.set(master.runId, {
-            name,
-            usedBytes: Number(info['used_memory']),
-            maxBytes: Number(info['maxmemory']),
-            policy,
-          })
+          const [usedBytes, maxBytes] = [Number(info['used_memory']), Number(info['maxmemory'])]
+          servers.set(master.runId, { name, usedBytes, maxBytes, policy })
         }
-      } catch (error) {
-        failures.push(error instanceof Error ? error.message : String(error))
       }
+    } catch (error) {
+      context.signal.throwIfAborted()
+      return unknown('no-answer', error instanceof Error ? error.message : String(error), redisFindings)
     }
-    if (failures.length > 0) return unknown('no-answer', failures.join('; '), redisFindings)
     return measured([...servers.values()])
   },
   judge: (servers, { ratio }) =>
