@@ -14,7 +14,7 @@ export const diskForecast = defineCheck({
   key: 'disk-forecast',
   group: 'database',
   description:
-    'Size of the databases against the capacity of their disk, and the day on which it is full at this rate. The server does not know its disk: without the option capacity, nothing is judged.',
+    'Size of the databases against the capacity of their disk, and the day on which it is full at this rate. The server does not know its disk: without the option capacity that alone is found.',
   interval: 3_600_000,
   severity: 'error',
   holdDownMs: 0,
@@ -33,7 +33,17 @@ export const diskForecast = defineCheck({
     return measured({ bytes, samples }, { samples: samples.map((sample) => ({ ...sample })) })
   },
   judge: ({ bytes, samples }, { capacity, ratio, ahead }) => {
-    if (capacity === undefined) return []
+    if (capacity === undefined) {
+      // Never taken for fine; and samples are taken meanwhile.
+      return [
+        {
+          subject: 'capacity',
+          severity: 'info' as const,
+          summary: `nobody said how large the disk is, of which the databases take ${showBytes(bytes)}: set diskForecast.capacity`,
+          details: { bytes },
+        },
+      ]
+    }
     const growth = growthPerDay(samples)
     const room = capacity - bytes
     const details = { bytes, capacity, bytesPerDay: growth ?? null }
