@@ -67,7 +67,7 @@ export function anomalyCheck(metric: Metric) {
     holdDownMs: 0,
     options,
     hint: metric.hint,
-    ...(metric.needs === undefined ? {} : { needs: metric.needs.bind(metric) }),
+    ...(metric.needs === undefined ? {} : { needs: metric.needs }),
     memory: memorySchema,
     read: async (context) => {
       if (context.stateSchema === undefined) return notApplicable("the scheduler's tables were not made yet")

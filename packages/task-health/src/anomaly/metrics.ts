@@ -38,8 +38,8 @@ export interface Metric {
   readonly hint: string
   /** Findings that explain this one. */
   readonly dependsOn?: readonly string[]
-  needs?(settings: HealthSettings): Needs
-  observe(context: CheckContext<Memory>): Promise<Observed | Outcome<never, never>>
+  readonly needs?: (settings: HealthSettings) => Needs
+  readonly observe: (context: CheckContext<Memory>) => Promise<Observed | Outcome<never, never>>
 }
 
 /** The last hour's completed slots, as they are in the data: a run that is late, or did not happen, changes none of them. */
