@@ -98,7 +98,7 @@ export interface CheckContext<Memory = unknown> {
   /** Milliseconds that only ever grow. */
   monotonicMs(): number
   /** What the catalog says of a relation that `needs` names. @throws RangeError for another one */
-  relation(name: string): RelationFacts
+  readonly relation: (name: string) => RelationFacts
   /** @throws SchedulerError `client-unavailable` when `needs` does not name it */
   http(): Promise<HttpReader>
   redis(): Promise<RedisReader>

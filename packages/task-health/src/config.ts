@@ -49,7 +49,7 @@ function schemaOf(check: AnyCheck) {
 export function configOf(all: readonly AnyCheck[]) {
   const groups = Object.fromEntries(all.map((check) => [optionName(check.key), schemaOf(check)]))
   // Which groups there are is data: the type knows the settings alone, and optionsOf() gives the rest.
-  return z.object({ ...settingsShape, ...(groups as Record<never, z.ZodType>) })
+  return z.object({ ...settingsShape, ...groups }) as unknown as z.ZodObject<typeof settingsShape>
 }
 
 export const healthConfig = configOf(checks)

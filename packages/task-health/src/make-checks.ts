@@ -1,6 +1,6 @@
 /** Makes checks beside each other: few at a time, each with a limit of its own, and none that can take another with it. */
-import type { ClientKind, HttpReader, TaskContext } from '@battlescope/scheduler-core'
-import type { RedisReader } from '@battlescope/redis'
+import type { ClientKind, TaskContext } from '@battlescope/scheduler-core'
+
 import { unlessAborted } from './bounded.js'
 import type { CheckContext, Needs, Outcome, RelationFacts } from './check.js'
 import type { HealthConfig } from './config.js'
@@ -57,7 +57,7 @@ export async function makeChecks(
 }
 
 export function needsOf({ check, options }: Chosen, config: HealthConfig): Needs {
-  return (check.needs?.(config, options) ?? {}) as Needs
+  return check.needs?.(config, options) ?? {}
 }
 
 async function makeOne(
@@ -106,14 +106,14 @@ async function read(
       now,
       monotonicMs: () => context.clock.monotonicMs(),
       relation: (name) => factsOf(catalog, name),
-      http: () => context.client('http') as Promise<HttpReader>,
-      redis: () => context.client('redis' as ClientKind) as unknown as Promise<RedisReader>,
+      http: () => context.client('http'),
+      redis: () => context.client('redis'),
       hasClient: (kind) => context.hasClient(kind),
       signal,
       memory: memoryOf(check, before),
       logger: context.logger,
     }
-    return (await unlessAborted(signal, check.read(checkContext, options))) as Outcome<unknown>
+    return await unlessAborted(signal, check.read(checkContext, options))
   } catch (error) {
     context.signal.throwIfAborted()
     if (timeout.aborted) {

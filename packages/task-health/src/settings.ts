@@ -49,5 +49,4 @@ export const settingsShape = {
     .describe('Checks of the database that are made at the same time, each on a connection of its own.'),
 } as const
 
-const settings = z.object(settingsShape)
-export type HealthSettings = Readonly<z.output<typeof settings>>
+export type HealthSettings = Readonly<z.output<z.ZodObject<typeof settingsShape>>>

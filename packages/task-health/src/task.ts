@@ -25,7 +25,7 @@ export function healthTask(all: readonly AnyCheck[]): Task<typeof healthConfig, 
       }
     },
     run: async (given) => {
-      const context = given as HealthContext
+      const context = given
       const occasion = { slotId: context.slot.id, now: context.clock.now() }
       const chosen = choose(all, (check) => optionsOf(context.config, check), await context.checkpoint.load())
       const due = planChecks(chosen, occasion)

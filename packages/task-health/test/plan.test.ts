@@ -19,7 +19,7 @@ import {
 } from '../src/plan.js'
 import type { Catalog } from '../src/queries.js'
 
-const check = defineCheck<{ rows: z.ZodDefault<z.ZodNumber> }, number>({
+const check: AnyCheck = defineCheck<{ rows: z.ZodDefault<z.ZodNumber> }, number>({
   key: 'some-rows',
   group: 'queues',
   description: 'Rows.',

@@ -8,7 +8,7 @@ import { healthTask } from '../src/task.js'
 
 /** The real client of Redis. */
 export function redisClients(urls: object): ClientFactories {
-  return { redis: () => Promise.resolve(openRedis(redisOptions.parse(urls))) } as ClientFactories
+  return { redis: () => Promise.resolve(openRedis(redisOptions.parse(urls))) }
 }
 
 /** HTTP over fetch, as the program has it; tests of the task need no more than this of it. */

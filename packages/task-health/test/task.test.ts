@@ -29,14 +29,14 @@ function checkOf(
   key: string,
   read: (context: CheckContext) => Promise<string | undefined>,
   change: Partial<AnyCheck> = {},
-) {
-  return defineCheck<Record<never, never>, string | undefined>({
+): AnyCheck {
+  return {
     ...base,
     key,
-    read: async (context) => measured(await read(context as CheckContext)),
-    judge: (text) => (text === undefined ? [] : [{ summary: text }]),
+    read: async (context: CheckContext) => measured(await read(context)),
+    judge: (text: string | undefined) => (text === undefined ? [] : [{ summary: text }]),
     ...change,
-  }) as AnyCheck
+  }
 }
 const fine = checkOf('fine', () => Promise.resolve(undefined))
 
@@ -138,7 +138,7 @@ describe('what a check needs', () => {
   })
 
   it('says which URL is missing, in a whisper', async () => {
-    const check = checkOf('needs', () => Promise.resolve('read'), { needs: () => ({ clients: ['redis' as never] }) })
+    const check = checkOf('needs', () => Promise.resolve('read'), { needs: () => ({ clients: ['redis'] }) })
     expect(lines(await runHealth(database, { checks: [check] }))).toEqual([
       'info needs:unknown: needs is unknown: REDIS_URL is not set',
     ])
@@ -180,7 +180,7 @@ describe('from run to run', () => {
   })
 
   it('hands a check what it remembered', async () => {
-    const counting = defineCheck<Record<never, never>, number, number>({
+    const counting = defineCheck<z.ZodRawShape, number, number>({
       ...base,
       key: 'counting',
       memory: z.number(),
