@@ -1,12 +1,14 @@
 /**
- * Twelve weeks of killmails with their real rhythm and noise (simulated-feed.ts), four times: four weeks to learn, eight to judge. At
+ * Twelve weeks of killmails with their real rhythm and noise (simulated-feed.ts), five times: four weeks to learn, eight to judge. At
  * hundreds of moments a fork of the detector sees the feed stop, and another sees half of it.
  */
 import { beforeAll, describe, expect, it } from 'vitest'
 import { advance, isQuiet, type DetectorOptions, type DetectorState, type Slot } from '../../src/anomaly/detector.js'
 import { normal, randomOf, simulateFeed, slotsOf, type Random } from './simulated-feed.js'
 
-const seeds = [1, 2, 3, 4]
+const seeds = [1, 2, 3, 4, 5]
+/** Other metrics are cheaper to be sure of. */
+const fewerSeeds = seeds.slice(0, 4)
 const weeks = 12
 const learningWeeks = 4
 const slotsPerWeek = 2016
@@ -76,7 +78,8 @@ function watch(
   return result
 }
 
-const judgedFourWeeks = (seeds.length * (weeks - learningWeeks)) / 4
+/** Spans of four weeks that are judged. */
+const judgedSpans = (of: readonly number[]) => (of.length * (weeks - learningWeeks)) / 4
 
 describe('killmails that come in', () => {
   const watches: Watch[] = []
@@ -89,12 +92,12 @@ describe('killmails that come in', () => {
 
   it('raise at most one false alarm in four weeks', () => {
     const falseAlarms = watches.reduce((sum, one) => sum + one.falseAlarms, 0)
-    expect(falseAlarms / judgedFourWeeks).toBeLessThanOrEqual(1)
+    expect(falseAlarms / judgedSpans(seeds)).toBeLessThanOrEqual(1)
   })
 
   it('are found within three slots when they stop, whenever that is', () => {
     const stops = watches.flatMap((one) => one.stops)
-    expect(stops.length).toBeGreaterThan(600)
+    expect(stops.length).toBeGreaterThan(800)
     expect(Math.max(...stops)).toBeLessThanOrEqual(3)
   })
 
@@ -158,7 +161,7 @@ describe('other metrics', () => {
   ]
 
   it.each(others)('raise at most one false alarm in four weeks: $what', ({ options, values }) => {
-    const falseAlarms = seeds.reduce((sum, seed) => sum + watch(values(seed), options).falseAlarms, 0)
-    expect(falseAlarms / judgedFourWeeks).toBeLessThanOrEqual(1)
+    const falseAlarms = fewerSeeds.reduce((sum, seed) => sum + watch(values(seed), options).falseAlarms, 0)
+    expect(falseAlarms / judgedSpans(fewerSeeds)).toBeLessThanOrEqual(1)
   })
 })
