@@ -9,6 +9,7 @@
 --   ├─ battlescope_scheduler_analyze      may ANALYZE
 --   ├─ battlescope_scheduler_cache        may delete expired rows of cache tables
 --   ├─ battlescope_scheduler_cluster      may read killmails
+--   ├─ battlescope_scheduler_health       may read killmails and battles, and what the server says of itself (pg_monitor)
 --   ├─ battlescope_scheduler_retention    may read, lock and delete what expires
 --   ├─ battlescope_scheduler_statistics   may read what is counted
 --   └─ battlescope_scheduler_vacuum       may VACUUM
@@ -68,6 +69,12 @@ BEGIN
       -- With trigger job-table also SELECT, INSERT on that table.
       ('cluster', 'public.killmail_events', 'SELECT'),
 
+      ('health', 'public.killmail_events', 'SELECT'),
+      ('health', 'public.killmail_enrichments', 'SELECT'),
+      ('health', 'public.battles', 'SELECT'),
+      ('health', 'public.battle_killmails', 'SELECT'),
+      ('health', 'public.battle_participants', 'SELECT'),
+
       -- What a policy names is locked, and so needs UPDATE; what hangs on it goes along.
       ('retention', 'public.killmail_events', 'SELECT, UPDATE, DELETE'),
       ('retention', 'public.killmail_enrichments', 'SELECT, DELETE'),
@@ -120,6 +127,9 @@ BEGIN
   END LOOP;
 END
 $roles$;
+
+-- Statements, locks and lag of others are for members of pg_monitor to see. Without it those checks are unknown, and say so.
+GRANT pg_monitor TO battlescope_scheduler_health;
 
 -- reindex needs to own the indexes' tables: REINDEX is for owners before 17, and dropping what a killed rebuild leaves is on every version. Whoever
 -- is a member of the owner may do everything that the owner may, so this is not part of the above. Where it is not too much:

@@ -34,7 +34,7 @@ export async function databaseAfterRun(): Promise<{ readonly database: TestDatab
       INSERT INTO public.esi_cache SELECT i::text, '{}', now(), now() - interval '1 hour' FROM generate_series(1, 20) AS i`)
     const environment = {
       DATABASE_URL: database.url,
-      SCHEDULER_TASKS: 'analyze,cluster,statistics,cache,retention,vacuum',
+      SCHEDULER_TASKS: 'analyze,cluster,health,statistics,cache,retention,vacuum',
       SCHEDULER_COLD_STORAGE_URL: `file://${store}`,
     }
     const battlescope = (...argv: readonly string[]) =>
@@ -84,7 +84,11 @@ export function seriesInSources(): Series {
       name,
       labels: ['redis', 'namespace'],
     }))
-    for (const { kind, name, labels } of [...calls, ...counted]) {
+    // Checks of the health task name theirs by their readings: `gauges: ({ waiting }) => ({ queue_waiting: waiting })`.
+    const gauged = [...source.matchAll(/gauges: \(.*?\) => \(\{([^}]*)\}\)/gs)].flatMap(([, body]) =>
+      [...body!.matchAll(/\b([a-z0-9_]+):/g)].map(([, name]) => ({ kind: 'gauge', name, labels: [] })),
+    )
+    for (const { kind, name, labels } of [...calls, ...counted, ...gauged]) {
       const suffix = kind === 'count' && !name!.endsWith('_total') ? '_total' : ''
       const full = `scheduler_${folder.slice('task-'.length)}_${name!}${suffix}`
       const known = series.get(full) ?? new Map<string, Set<string>>()

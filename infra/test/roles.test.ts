@@ -12,7 +12,7 @@ const program = join(infra, '../apps/scheduler/bin/battlescope-scheduler.js')
 const roles = readFileSync(join(infra, 'postgres/roles.sql'), 'utf8')
 const login = 'battlescope_scheduler'
 const password = 'of-a-test'
-const tasks = ['analyze', 'cache', 'cluster', 'retention', 'statistics', 'vacuum'] as const
+const tasks = ['analyze', 'cache', 'cluster', 'health', 'retention', 'statistics', 'vacuum'] as const
 type Task = (typeof tasks)[number]
 
 /** The newer line's cache table, so that the cache task has rows to look after. */

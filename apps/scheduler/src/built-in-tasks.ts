@@ -9,6 +9,7 @@ const builtInTasks: Readonly<Record<string, () => Promise<{ readonly default: An
   backup: () => import('@battlescope/task-backup'),
   cache: () => import('@battlescope/task-cache'),
   cluster: () => import('@battlescope/task-cluster'),
+  health: () => import('@battlescope/task-health'),
   reindex: () => import('@battlescope/task-reindex'),
   retention: () => import('@battlescope/task-retention'),
   statistics: () => import('@battlescope/task-statistics'),

@@ -93,6 +93,8 @@ export interface RedisMasterReader {
   exists(keys: readonly string[]): Promise<readonly boolean[]>
   /** Bytes of a string, entries of a list, hash, set, sorted set or stream; undefined when absent. */
   length(key: string, type: 'string' | 'list' | 'hash' | 'set' | 'zset' | 'stream'): Promise<number | undefined>
+  /** An entry of a list; negative indexes count from its end. Undefined when there is none. */
+  lindex(key: string, index: number): Promise<string | undefined>
   /** One field of many hashes, in their order. */
   hgetEach(keys: readonly string[], field: string): Promise<readonly (string | undefined)[]>
   sismember(key: string, member: string): Promise<boolean>

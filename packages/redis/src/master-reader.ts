@@ -13,6 +13,7 @@ const reads = new Set([
   'hget',
   'hlen',
   'info',
+  'lindex',
   'llen',
   'memory usage',
   'mget',
@@ -249,6 +250,7 @@ export function masterReader(
       const reply = await ask([lengths[type], key])
       return typeof reply === 'number' && reply > 0 ? reply : undefined
     },
+    lindex: async (key: string, index: number) => textOf(await ask(['lindex', key, index])),
     hgetEach: async (keys: readonly string[], field: string) =>
       (await many(keys.map((key) => ['hget', key, field]))).map(textOf),
     sismember: async (key: string, member: string) => (await ask(['sismember', key, member])) === 1,

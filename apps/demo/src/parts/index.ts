@@ -1,6 +1,7 @@
 import type { Part } from '../stage.js'
 import { coldStorage } from './cold-storage.js'
 import { firstRun } from './first-run.js'
+import { health } from './health.js'
 import { newKillmails } from './new-killmails.js'
 import { ownSchema } from './own-schema.js'
 import { records } from './records.js'
@@ -16,6 +17,7 @@ export const parts: readonly Part[] = [
   newKillmails,
   rollups,
   coldStorage,
+  health,
   records,
   report,
 ]

@@ -8,8 +8,9 @@ import { archive } from './migrations/0003-archive.js'
 import { statistics } from './migrations/0004-statistics.js'
 import { retentionPartitions } from './migrations/0005-retention-partitions.js'
 import { alerts } from './migrations/0006-alerts.js'
-import { reindex } from './migrations/0009-reindex.js'
-import { backup } from './migrations/0010-backup.js'
+import { health } from './migrations/0007-health.js'
+import { reindex } from './migrations/0008-reindex.js'
+import { backup } from './migrations/0009-backup.js'
 
 export const migrations: readonly string[] = [
   tasksAndHistory,
@@ -18,6 +19,7 @@ export const migrations: readonly string[] = [
   statistics,
   retentionPartitions,
   alerts,
+  health,
   reindex,
   backup,
 ]
