@@ -30,7 +30,7 @@ function contractFor(config: Readonly<Record<string, unknown>>, clients: ClientF
     },
     seed: async (database) => {
       await database.query(
-        `UPDATE scheduler.backup SET announced_at = announced_at - interval '1 day', started_at = started_at - interval '1 day'`,
+        `UPDATE scheduler.backup SET announced_at = announced_at - interval '1 day', started_at = started_at - interval '1 day', finished_at = finished_at - interval '1 day'`,
       )
     },
   })
