@@ -3,12 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ClientFactories } from '@battlescope/scheduler-core'
-import {
-  createTestDatabase,
-  describeTaskContract,
-  runOneTask,
-  type TestDatabase,
-} from '@battlescope/scheduler-testing'
+import { createTestDatabase, describeTaskContract, runOneTask, type TestDatabase } from '@battlescope/scheduler-testing'
 import { afterAll, beforeAll, describe } from 'vitest'
 import { backup } from '../src/index.js'
 import { noClientTools } from './client-tools.js'
