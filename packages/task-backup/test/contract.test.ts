@@ -3,12 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ClientFactories } from '@battlescope/scheduler-core'
-import {
-  createTestDatabase,
-  describeTaskContract,
-  runOneTask,
-  type TestDatabase,
-} from '@battlescope/scheduler-testing'
+import { createTestDatabase, describeTaskContract, runOneTask, type TestDatabase } from '@battlescope/scheduler-testing'
 import { afterAll, beforeAll, describe } from 'vitest'
 import { backup } from '../src/index.js'
 import { noClientTools } from './client-tools.js'
@@ -30,7 +25,7 @@ function contractFor(config: Readonly<Record<string, unknown>>, clients: ClientF
     },
     seed: async (database) => {
       await database.query(
-        `UPDATE scheduler.backup SET announced_at = announced_at - interval '1 day', started_at = started_at - interval '1 day'`,
+        `UPDATE scheduler.backup SET announced_at = announced_at - interval '1 day', started_at = started_at - interval '1 day', finished_at = finished_at - interval '1 day'`,
       )
     },
   })

@@ -67,7 +67,8 @@ describe.skipIf(noClientTools !== '')(`a run that is killed${noClientTools}`, ()
     return listed.length
   }
 
-  it('leaves no backup or a verified one, whichever step it was killed before', async () => {
+  // A process, a dump and three reads of it per step.
+  it('leaves no backup or a verified one, whichever step it was killed before', { timeout: 900_000 }, async () => {
     let killed = 0
     for (let dieBefore = 1; ; dieBefore += 1) {
       const wasKilled = await runChild({ databaseUrl: world.database.url, storeUrl: world.url, dieBefore })
