@@ -108,10 +108,7 @@ describe.each([15, 17] as const)('the estimate on PostgreSQL %i', (major) => {
       const within = index.sizeBytes >= lowBytes - 16_384 && index.sizeBytes <= highBytes + 16_384
       return { definition: index.definition, error: bytes / index.sizeBytes - 1, within, bytes, size: index.sizeBytes }
     })
-    print(
-      `PostgreSQL ${major}: estimate against the built size, percent:`,
-      quantiles(judged.map(({ error }) => error)),
-    )
+    print(`PostgreSQL ${major}: estimate against the built size, percent:`, quantiles(judged.map(({ error }) => error)))
     const outside = judged.filter(({ within }) => !within)
     print(`${outside.length} of ${indexCount} outside of their own error`, outside.slice(0, 10))
     expect(outside.length).toBeLessThanOrEqual(indexCount * 0.1)
