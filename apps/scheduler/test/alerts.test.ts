@@ -61,7 +61,9 @@ describe('alerts mute', () => {
     await call('run')
     const { alerts } = await status()
     expect(alerts?.muted).toMatchObject([{ pattern: 'scheduler/*', reason: 'moved' }])
-    expect(alerts?.open.find(({ name }) => name === 'scheduler/task-not-enabled/gone')?.silence).toMatch(/^muted until .*: moved$/)
+    expect(alerts?.open.find(({ name }) => name === 'scheduler/task-not-enabled/gone')?.silence).toMatch(
+      /^muted until .*: moved$/,
+    )
     expect((await call('alerts', 'unmute', 'scheduler/*')).exitCode).toBe(0)
     expect((await status()).alerts?.muted).toEqual([])
   })
