@@ -10,7 +10,7 @@ export function keyOf(check: Pick<AnyCheck, 'key'>, subject?: string): string {
   return (subject === undefined ? check.key : `${check.key}:${subject}`).slice(0, 200)
 }
 
-export function findingOf(check: AnyCheck, found: Found, options: CheckOptions): Finding {
+function findingOf(check: AnyCheck, found: Found, options: CheckOptions): Finding {
   return {
     key: keyOf(check, found.subject),
     severity: found.severity ?? options.severity,

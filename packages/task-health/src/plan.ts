@@ -1,7 +1,5 @@
 /** Pure: which checks are due, what stands in the way of one, and what a run leaves behind. */
-import { codeOf } from '@battlescope/database'
-import type { ClientKind, Finding } from '@battlescope/scheduler-core'
-import { severities } from '@battlescope/scheduler-core'
+import { codeOf, severities, type ClientKind, type Finding } from '@battlescope/scheduler-core'
 import { z } from 'zod'
 import { notApplicable, unknown, type AnyCheck, type AnyOptions, type Needs, type Outcome } from './check.js'
 import { findingsOf, keyOf, unknownFinding } from './findings.js'
@@ -79,7 +77,7 @@ export function isDue({ check, options, before }: Chosen, { slotId, now }: Occas
 }
 
 /** A changed threshold shows at once, whatever the interval. */
-export function fingerprint(options: AnyOptions): string {
+function fingerprint(options: AnyOptions): string {
   return hash(JSON.stringify(options)).toString(36)
 }
 

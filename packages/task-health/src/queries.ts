@@ -59,15 +59,16 @@ export async function selectCatalog(
           JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
             AND c.relkind IN ('r', 'p', 'v', 'm', 'f')) AS relations`.execute(db)
   const [row] = rows
-  const found = new Map<string, RelationFacts>(names.map((name) => [name, nothing]))
-  for (const { wanted, columns, readable, indexed, rows } of row?.relations ?? []) {
-    found.set(wanted, {
+  const found = (row?.relations ?? []).map(({ wanted, columns, readable, indexed, rows }): [string, RelationFacts] => [
+    wanted,
+    {
       exists: true,
       columns: new Set(columns),
       readable,
       indexedColumns: new Set(indexed),
       estimatedRows: rows < 0 ? undefined : rows,
-    })
-  }
-  return { relations: found, roles: new Set(row?.roles), user: row?.user ?? '' }
+    },
+  ])
+  const absent = names.map((name): [string, RelationFacts] => [name, nothing])
+  return { relations: new Map([...absent, ...found]), roles: new Set(row?.roles), user: row?.user ?? '' }
 }

@@ -11,10 +11,11 @@ export function chosenRelations<Relation extends RelationName>(
   choice: Choice,
 ): readonly Relation[] {
   const wanted = choice.relations.map(parseRelationPattern)
-  const excluded = choice.exclude.map(parseRelationPattern)
   return relations.filter(
-    (relation) =>
-      wanted.some((pattern) => matchesRelation(pattern, relation)) &&
-      !excluded.some((pattern) => matchesRelation(pattern, relation)),
+    (relation) => wanted.some((pattern) => matchesRelation(pattern, relation)) && !isAmong(relation, choice.exclude),
   )
+}
+
+export function isAmong(relation: RelationName, patterns: readonly string[]): boolean {
+  return patterns.some((text) => matchesRelation(parseRelationPattern(text), relation))
 }

@@ -15,7 +15,7 @@ export interface Attempt {
   readonly predictedMs?: number
 }
 
-export function rebuildSql({ schema, name }: Pick<IndexFacts, 'schema' | 'name'>): string {
+function rebuildSql({ schema, name }: Pick<IndexFacts, 'schema' | 'name'>): string {
   return `REINDEX INDEX CONCURRENTLY ${indexNameOf({ schema, name })};`
 }
 

@@ -15,7 +15,7 @@ export function isCounted({ tuples, changedRows, tableRows }: IndexFacts): boole
 }
 
 /** Undefined where it says nothing: unusable, uncounted, or too small. */
-export function bytesPerTuple(index: IndexFacts): number | undefined {
+function bytesPerTuple(index: IndexFacts): number | undefined {
   if (!index.valid || !isCounted(index) || (index.tuples ?? 0) < leastTuples) return undefined
   return index.sizeBytes / (index.tuples ?? 1)
 }

@@ -1,7 +1,7 @@
 /** Which indexes to rebuild, worst first, and why the others not. Pure. */
-import { matchesRelation, parseRelationPattern } from '@battlescope/database'
 import { formatSize } from '@battlescope/scheduler-core'
 import { estimateBtreeBytes, type SizeEstimate } from './btree-estimate.js'
+import { isAmong } from './chosen-relations.js'
 import type { ReindexConfig } from './config.js'
 import {
   indexNameOf,
@@ -53,7 +53,7 @@ export interface PlanInput {
 }
 
 export function planReindex({ indexes, learned, rebuilds, config, now }: PlanInput): ReindexPlan {
-  const rebuildable = indexes.filter((index) => canBeRebuilt(index) && !isExcluded(index, config))
+  const rebuildable = indexes.filter((index) => canBeRebuilt(index) && !isAmong(index, config.excludeIndexes))
   const judged = rebuildable.map((index) => judge(index, learned, config))
   const candidates = judged
     .filter((verdict) => verdict !== undefined && 'reason' in verdict)
@@ -71,10 +71,6 @@ export function planReindex({ indexes, learned, rebuilds, config, now }: PlanInp
 /** REINDEX CONCURRENTLY refuses exclusion constraints; and an invalid index is somebody's unfinished work. */
 function canBeRebuilt({ exclusion, valid, accessMethod }: IndexFacts): boolean {
   return valid && !exclusion && rebuiltMethods.has(accessMethod)
-}
-
-function isExcluded(index: IndexFacts, { excludeIndexes }: ReindexConfig): boolean {
-  return excludeIndexes.some((text) => matchesRelation(parseRelationPattern(text), index))
 }
 
 function judge(
@@ -160,7 +156,7 @@ export function restsUntil(index: IndexFacts, rebuilds: readonly Rebuild[], { mi
 }
 
 /** Newest first. */
-export function unfinishedInARow(index: IndexFacts, rebuilds: readonly Rebuild[]): readonly Rebuild[] {
+function unfinishedInARow(index: IndexFacts, rebuilds: readonly Rebuild[]): readonly Rebuild[] {
   const own = rebuilds.filter((rebuild) => isOf(rebuild, index) && rebuild.endedAt !== undefined)
   const lastDone = own.findIndex(({ outcome }) => outcome !== 'interrupted')
   return lastDone === -1 ? own : own.slice(0, lastDone)

@@ -87,7 +87,7 @@ async function announce(
 }
 
 /** A row of this task's own tables, under the fence. */
-export async function writeDown(
+async function writeDown(
   context: Context,
   { index }: Pick<Candidate, 'index'>,
   write: (db: Direct<unknown>['db'], schema: string) => Promise<void>,

@@ -6,7 +6,7 @@ const longestKey = 255
 const hashLength = 16
 
 /** The scheduler's own alerts; no task may have this name. */
-export const ownPrefix = 'scheduler'
+const ownPrefix = 'scheduler'
 
 /** The name of an alert: what `status` shows, and what patterns of mutes and routes match. */
 export function alertName(task: string | undefined, findingKey: string): string {

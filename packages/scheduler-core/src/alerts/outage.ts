@@ -7,7 +7,7 @@ import { alertName, dedupKey, shortHash, uuidOf } from './key.js'
 import type { NewMessage } from './plan-messages.js'
 import type { AlertPolicy } from './policy.js'
 
-export const outageFindingKey = 'database-unavailable'
+const outageFindingKey = 'database-unavailable'
 const name = alertName(undefined, outageFindingKey)
 
 /** Runs that are further apart than so many intervals have a gap between them: a database that was down, or a scheduler. */

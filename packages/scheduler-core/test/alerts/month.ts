@@ -27,7 +27,7 @@ const start = Date.UTC(2026, 10, 1)
 const silentLogger: TaskLogger = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 
 /** mulberry32: small, and the same everywhere. */
-export function randomOf(seed: number): () => number {
+function randomOf(seed: number): () => number {
   let state = seed >>> 0
   return () => {
     state = (state + 0x6d2b79f5) >>> 0

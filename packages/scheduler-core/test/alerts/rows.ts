@@ -6,7 +6,7 @@ import type { Finding } from '../../src/task.js'
 
 export const minute = 60_000
 export const hour = 60 * minute
-export const t0 = Date.UTC(2026, 10, 23, 12)
+const t0 = Date.UTC(2026, 10, 23, 12)
 /** So many minutes after the beginning. */
 export const at = (minutes: number) => new Date(t0 + minutes * minute)
 

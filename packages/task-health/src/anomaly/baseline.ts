@@ -10,7 +10,7 @@
 export const slotMs = 300_000
 export const hourMs = 3_600_000
 export const slotsPerHour = hourMs / slotMs
-export const hoursPerWeek = 168
+const hoursPerWeek = 168
 
 /** Weeks that a bucket remembers. Ten outvote four odd ones, and forget a season within a quarter. */
 export const valuesPerBucket = 10

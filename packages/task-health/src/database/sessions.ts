@@ -14,7 +14,7 @@ const dumps = ['pg_dump', 'pg_dumpall', 'pg_basebackup', 'pg_restore']
 
 const readSessions = sharedReading(({ db }) => selectSessions(db, dumps))
 
-export function nameOf({ pid, user, application, state }: Session): string {
+function nameOf({ pid, user, application, state }: Session): string {
   return `pid ${pid} (${[user, application, state].filter((part) => part !== '').join(', ')})`
 }
 

@@ -17,7 +17,7 @@ const readVacuuming = sharedReading(({ db }) => selectVacuuming(db))
  */
 const lastId = 2 ** 31
 
-export function holderName({ kind, name, forMs }: HorizonHolder): string {
+function holderName({ kind, name, forMs }: HorizonHolder): string {
   return `the ${kind} ${name}${forMs === undefined ? '' : `, for ${showAge(forMs)}`}`
 }
 

@@ -6,7 +6,7 @@ import { parseRelationName } from '@battlescope/database'
 import { sql, type Kysely, type RawBuilder } from 'kysely'
 
 /** Waiting rows that one statement looks at, at most. */
-export const mostRows = 10_000
+const mostRows = 10_000
 
 export interface Waiting {
   readonly rows: number

@@ -29,7 +29,7 @@ const groupMean = 2.23
 const killmailsPerDay = 15_200
 const minuteMs = 60_000
 /** A Sunday. */
-export const startMs = Date.UTC(2026, 0, 4)
+const startMs = Date.UTC(2026, 0, 4)
 
 export type Random = () => number
 
@@ -48,7 +48,7 @@ export function normal(random: Random): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
 }
 
-export function poisson(random: Random, mean: number): number {
+function poisson(random: Random, mean: number): number {
   if (mean > 50) return Math.max(0, Math.round(mean + Math.sqrt(mean) * normal(random)))
   const limit = Math.exp(-mean)
   let count = 0
