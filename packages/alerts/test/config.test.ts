@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { alertsConfig, createRouting } from '../src/index.js'
 import { matches, routed } from '../src/routing.js'
 import { routingKey } from './examples.js'
-import { installation } from './messages.js'
+import { installation, groups } from './messages.js'
 
 const section: Section = { name: 'alerts', description: 'where alerts go', schema: alertsConfig }
 
@@ -106,7 +106,6 @@ describe('the options', () => {
   })
 })
 
-const groups = { pagerduty: {}, jsm: {}, alertmanager: {}, slack: {}, webhook: {}, heartbeat: {} }
 const parse = (options: object) => alertsConfig.parse({ ...groups, ...options })
 
 describe('routes', () => {

@@ -35,7 +35,17 @@ export function channelsOf(options: object) {
 }
 
 /** As the configuration stage hands them over: every group is there. */
-const groups = { pagerduty: {}, jsm: {}, alertmanager: {}, slack: {}, webhook: {}, heartbeat: {} }
+/** Groups of options without any of them given, as the configuration hands them over. */
+export const groups = {
+  holdDown: {},
+  flapping: {},
+  pagerduty: {},
+  jsm: {},
+  alertmanager: {},
+  slack: {},
+  webhook: {},
+  heartbeat: {},
+}
 
 /** Texts that break what cuts them at the wrong place. */
 export const nasty = `${'😀'.repeat(400)}\u0000\ud800"\\<!channel> & ${'ä'.repeat(2000)}`

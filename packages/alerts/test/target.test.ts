@@ -1,21 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { alertsConfig } from '../src/config.js'
 import { createRouting } from '../src/routing.js'
+import { groups } from './messages.js'
 
 const key = (letter: string) => letter.repeat(32)
 
 function targets(options: object): readonly (string | undefined)[] {
-  const defaults = {
-    holdDown: {},
-    flapping: {},
-    pagerduty: {},
-    jsm: {},
-    alertmanager: {},
-    slack: {},
-    webhook: {},
-    heartbeat: {},
-  }
-  const { channels } = createRouting(alertsConfig.parse({ ...defaults, ...options }), { name: 'here' })
+  const { channels } = createRouting(alertsConfig.parse({ ...groups, ...options }), { name: 'here' })
   return channels.map((channel) => ('target' in channel ? channel.target : undefined))
 }
 
