@@ -64,6 +64,13 @@ function eagerParts(path, found = new Set()) {
   return found
 }
 
+/** Whether nearly all of a part comes from packages of the registry. */
+function isOfOthers(path) {
+  const sizes = Object.entries(outputs[path].inputs).map(([file, { bytesInOutput }]) => ({ file, bytesInOutput }))
+  const bytesOf = (list) => list.reduce((sum, { bytesInOutput }) => sum + bytesInOutput, 0)
+  return bytesOf(sizes.filter(({ file }) => file.includes('node_modules'))) > 0.9 * bytesOf(sizes)
+}
+
 /** A part as the text of a function that evaluates it. */
 async function asFunction(path) {
   const { code } = await transform(readFileSync(new URL(path, folder), 'utf8'), {
@@ -72,6 +79,8 @@ async function asFunction(path) {
     target: 'node20',
     supported: { 'dynamic-import': false },
     legalComments: 'inline',
+    // Comments of others are a tenth of the program, and nobody reads them here.
+    minifyWhitespace: isOfOthers(path),
   })
   await refuseBroadCharacters(path, code)
   return `function (module, exports, require) {\n${code}}`
