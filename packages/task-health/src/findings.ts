@@ -30,6 +30,44 @@ export function findingsOf(check: AnyCheck, found: readonly Found[], options: Ch
   return [...shown.slice(0, -1), { ...last, summary: `${last.summary} (and ${more} more)` }]
 }
 
+/** What one mistake may keep many checks from. */
+const shared: ReadonlySet<unknown> = new Set<UnknownCause>(['not-configured', 'not-permitted'])
+
+/** Checks that cannot be made for one and the same reason are one thing to say: a grant that is missing is one mistake, not eight. */
+export function gathered(findings: readonly Finding[]): readonly Finding[] {
+  const groups = new Map<unknown, readonly Finding[]>()
+  for (const finding of findings) {
+    const { cause, reason } = finding.details ?? {}
+    const group = shared.has(cause) ? reason : finding.key
+    groups.set(group, [...(groups.get(group) ?? []), finding])
+  }
+  return [...groups].flatMap(([reason, group]) => {
+    const [first] = group
+    if (first === undefined || group.length === 1) return group
+    return [
+      {
+        ...first,
+        key: keyOf({ key: 'unknown' }, slugOf(String(reason))),
+        summary: `${group.length} checks are unknown: ${String(reason)}`,
+        details: {
+          cause: first.details?.['cause'],
+          reason,
+          checks: group.map(({ key }) => key.replace(/:unknown$/, '')),
+        },
+      },
+    ]
+  })
+}
+
+/** As stable as the text that it is made of. */
+function slugOf(text: string): string {
+  return text
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9_]+/g, '-')
+    .replaceAll(/^-|-$/g, '')
+    .slice(0, 80)
+}
+
 /** What nobody configured is worth knowing, and no reason to wake anybody. */
 const severityOf: Readonly<Record<UnknownCause, Severity>> = {
   'not-configured': 'info',
@@ -46,7 +84,7 @@ export function unknownFinding(
     key: keyOf(check, 'unknown'),
     severity: severityOf[cause],
     summary: `${check.key} is unknown: ${reason}`,
-    details: { cause, check: check.description },
+    details: { cause, reason, check: check.description },
     holdDownMs: options.holdDown,
     ...(dependsOn === undefined ? {} : { dependsOn }),
   }

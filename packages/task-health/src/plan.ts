@@ -2,7 +2,7 @@
 import { codeOf, severities, type ClientKind, type Finding } from '@battlescope/scheduler-core'
 import { z } from 'zod'
 import { notApplicable, unknown, type AnyCheck, type AnyOptions, type Needs, type Outcome } from './check.js'
-import { findingsOf, keyOf, unknownFinding } from './findings.js'
+import { findingsOf, gathered, keyOf, unknownFinding } from './findings.js'
 import type { Catalog } from './queries.js'
 
 export const states = ['ok', 'found', 'unknown', 'not-applicable'] as const
@@ -173,7 +173,7 @@ export function nextCursor(chosen: readonly Chosen[], made: ReadonlyMap<string, 
 }
 
 export function findingsIn(cursor: Cursor): readonly Finding[] {
-  return Object.values(cursor.checks).flatMap(({ findings }) => findings as readonly Finding[])
+  return gathered(Object.values(cursor.checks).flatMap(({ findings }) => findings as readonly Finding[]))
 }
 
 /** How many checks are in which state; every state is named, so that no series comes and goes. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { defineCheck, measured, notApplicable, unknown, type AnyCheck, type AnyOptions } from '../src/check.js'
 import { configOf, optionName, optionsOf } from '../src/config.js'
 import { checks } from '../src/checks.js'
-import { findingsOf, mostFindings } from '../src/findings.js'
+import { findingsOf, gathered, mostFindings } from '../src/findings.js'
 import {
   choose,
   countStates,
@@ -270,5 +270,37 @@ describe('the list of checks', () => {
     const schema = configOf([check])
     expect(schema.safeParse({ someRows: { severity: 'bad' } }).success).toBe(false)
     expect(schema.safeParse({ someRows: { holdDown: '5' } }).success).toBe(false)
+  })
+})
+
+describe('checks that cannot be made for the same reason', () => {
+  const unknownOf = (key: string, outcome: ReturnType<typeof unknown>) => {
+    const entry = entryOf(chosen({ check: { ...check, key } }), outcome, at('2026-11-25T12:00:00Z'))
+    return findingsIn({ checks: { [key]: entry } })
+  }
+  const missing = unknown('not-permitted', 'the grant is missing: GRANT pg_monitor TO battlescope')
+
+  it('are one finding, with a key that stays', () => {
+    const findings = [...unknownOf('a', missing), ...unknownOf('b', missing)]
+    expect(gathered(findings)).toMatchObject([
+      {
+        key: 'unknown:the-grant-is-missing-grant-pg_monitor-to-battlescope',
+        severity: 'warning',
+        summary: '2 checks are unknown: the grant is missing: GRANT pg_monitor TO battlescope',
+        details: { checks: ['a', 'b'] },
+      },
+    ])
+  })
+
+  it('stay apart where the reason is another, or no answer came', () => {
+    const other = unknown('not-configured', 'REDIS_URL is not set')
+    const silent = unknown('no-answer', 'too slow')
+    const findings = [
+      ...unknownOf('a', missing),
+      ...unknownOf('b', other),
+      ...unknownOf('c', silent),
+      ...unknownOf('d', silent),
+    ]
+    expect(gathered(findings).map(({ key }) => key)).toEqual(['a:unknown', 'b:unknown', 'c:unknown', 'd:unknown'])
   })
 })
