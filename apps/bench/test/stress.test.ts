@@ -21,7 +21,8 @@ function stress(path: Path, amount: { readonly rounds: number; readonly kills: n
     'processes that start together run every slot once, and never at the same time',
     { timeout: 240_000 },
     async () => {
-      const report = await startTogether(world, { rounds: amount.rounds, processes: 20 })
+      // Twenty in the long form: tests share the machine with those of another package.
+      const report = await startTogether(world, { rounds: amount.rounds, processes: 12 })
       expect(report.violations).toEqual([])
     },
   )
