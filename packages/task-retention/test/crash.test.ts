@@ -219,7 +219,7 @@ describe('killed with SIGKILL', () => {
     'would lose rows if they were %s: the same test finds it',
     { timeout: 1_800_000 },
     async (variant) => {
-      // It ends with the first loss, after twenty kills or so; how many it takes is chance, and one in twenty runs took more than sixty.
+      // It ends with the first loss. How many kills that takes is chance: sixty were once too few.
       const report = await killAnywhere(variant, { kills: 400, untilLoss: true })
       expect(report.losses.join()).toMatch(/rows lost|missing objects/)
     },
