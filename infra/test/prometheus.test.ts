@@ -53,7 +53,7 @@ function unknownInRules(list: readonly Rule[], series: Series): readonly string[
 describe('alert rules', () => {
   it('have severity, summary, description, a command to run next, and a page that goes on', () => {
     const anchors = new Map(
-      ['troubleshoot', 'backups'].map((page) => {
+      ['troubleshoot', 'backups', 'alerts'].map((page) => {
         const text = readFileSync(join(dirname(infra), `docs/${page}.md`), 'utf8')
         const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading!.toLowerCase())
         return [page, headings.map((heading) => heading.replaceAll(' ', '-'))]

@@ -134,7 +134,8 @@ describe.each<{ major: Major }>([{ major: 15 }, { major: 17 }])('roles on Postgr
       WHERE member::regrole::text LIKE '${login}%' ORDER BY 1, 2`)
     const groups = tasks.map((task) => ({ role: `${login}_${task}`, member: login }))
     const owners = ['analyze', 'vacuum'].map((task) => ({ role: 'battlescope', member: `${login}_${task}` }))
-    expect(members).toEqual(major >= 17 ? groups : [...owners, ...groups])
+    const monitors = [{ role: 'pg_monitor', member: `${login}_health` }]
+    expect(members).toEqual([...(major >= 17 ? [] : owners), ...groups, ...monitors])
     const [attributes] = await database.query(
       `SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls FROM pg_roles WHERE rolname = '${login}'`,
     )
