@@ -135,14 +135,20 @@ export interface Watched {
   readonly waiting: number
 }
 
-/** How far the VACUUM of a backend is; undefined when it has none. */
+/** VACUUM (ANALYZE) analyzes in a second transaction, under a second lock of that kind, and is then in the view of ANALYZE alone. */
+const atWork = sql`(
+      SELECT v.pid, v.phase, v.heap_blks_total AS total, v.heap_blks_scanned AS scanned FROM pg_catalog.pg_stat_progress_vacuum v
+      UNION ALL
+      SELECT n.pid, n.phase, n.sample_blks_total, n.sample_blks_scanned FROM pg_catalog.pg_stat_progress_analyze n)`
+
+/** How far the VACUUM of a backend is, or its ANALYZE; undefined when it is at neither. */
 export async function selectWatched(db: Kysely<unknown>, backendPid: number): Promise<Watched | undefined> {
   const { rows } = await sql<{ phase: string; total: number; scanned: number; waiting: number }>`
-    SELECT v.phase, v.heap_blks_total::float8 AS total, v.heap_blks_scanned::float8 AS scanned,
+    SELECT v.phase, v.total::float8 AS total, v.scanned::float8 AS scanned,
       (SELECT count(DISTINCT w.pid)::int4 FROM pg_catalog.pg_locks w
         WHERE NOT w.granted AND w.waitstart < pg_catalog.clock_timestamp() - interval '1 second'
           AND v.pid = ANY (pg_catalog.pg_blocking_pids(w.pid))) AS waiting
-    FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = ${backendPid}`.execute(db)
+    FROM ${atWork} v WHERE v.pid = ${backendPid}`.execute(db)
   const [row] = rows
   if (row === undefined) return undefined
   return { phase: row.phase, totalPages: row.total, scannedPages: row.scanned, waiting: row.waiting }
@@ -157,11 +163,11 @@ export async function selectBackendStart(db: Kysely<unknown>): Promise<string> {
   return rows[0]?.at ?? ''
 }
 
-/** Cancels the VACUUM that a backend of ours is at, and nothing else. */
+/** Cancels the VACUUM that a backend of ours is at, or its ANALYZE, and nothing else. */
 export async function cancelVacuum(db: Kysely<unknown>, backendPid: number, backendStart: string): Promise<number> {
   const { rows } = await sql<{ cancelled: boolean }>`
     SELECT pg_catalog.pg_cancel_backend(a.pid) AS cancelled
-    FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_stat_progress_vacuum v ON v.pid = a.pid
+    FROM pg_catalog.pg_stat_activity a JOIN ${atWork} v ON v.pid = a.pid
     WHERE a.pid = ${backendPid} AND a.backend_start = ${backendStart}::timestamptz`.execute(db)
   return rows.filter(({ cancelled }) => cancelled).length
 }

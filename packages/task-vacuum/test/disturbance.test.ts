@@ -11,7 +11,7 @@ import {
 import type { TaskLogger } from '@battlescope/scheduler-core'
 import { sql, type KyselyPlugin } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createBloated, deadRows, run, slow, targets, until } from './world.js'
+import { createBloated, createIndexThatRuns, deadRows, run, slow, targets, until } from './world.js'
 
 const noPgBouncer =
   (await findPgBouncer()) === undefined ? ' (skipped: pgbouncer is not installed; apt-get install pgbouncer)' : ''
@@ -168,6 +168,27 @@ describe.each([15, 17] as const)('vacuum among others on PostgreSQL %i', (major)
     expect(done.actions).toMatchObject([{ kind: 'vacuum' }, { kind: 'cancel-vacuum', target: 'public.a' }])
     expect(seen.join('\n')).toMatch(/public\.a: scanning heap/)
     expect((await run(database)).outcome).toBe('succeeded')
+  })
+
+  it('gives way in its ANALYZE, too, and shows how far that is', async () => {
+    await bloated('a')
+    await createIndexThatRuns(database, 'a', 'PERFORM pg_catalog.pg_sleep(0.1)')
+    await database.query('INSERT INTO at_index VALUES (1)')
+    const seen: string[] = []
+    const nothing = () => undefined
+    const debug: TaskLogger['debug'] = (fields) => {
+      seen.push(JSON.stringify(fields))
+    }
+    const logger: TaskLogger = { trace: nothing, debug, info: debug, warn: nothing, error: nothing }
+    const running = run(database, { relations: ['a'] }, { logger })
+    await until(database, `EXISTS (SELECT FROM pg_stat_progress_analyze WHERE datname = current_database())`)
+    await database.query('ALTER TABLE a ADD COLUMN j int')
+    const done = await running
+    expect(done.actions).toMatchObject([{ kind: 'vacuum' }, { kind: 'cancel-vacuum', target: 'public.a' }])
+    expect(done.reason).toBe('nothing could be vacuumed: public.a (gave way to a session that waited for its lock)')
+    expect(seen.join('\n')).toMatch(/public\.a: (acquiring sample rows|computing statistics)/)
+    // What VACUUM itself had done is done.
+    expect(await deadRows(database)).toMatchObject({ a: 0 })
   })
 
   it('looks again after a look that failed and a cancelling that was refused, and gives way then', async () => {
