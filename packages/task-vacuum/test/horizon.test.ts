@@ -59,6 +59,8 @@ describe.each([15, 17] as const)('what holds back VACUUM on PostgreSQL %i', (maj
         // A transaction of a few minutes is no reason, as long as it passes.
         const passing = await run(database, { heldBackAfter: 3_600_000 })
         expect(passing.actions).toHaveLength(1)
+        expect(passing).toMatchObject({ outcome: 'succeeded', findings: [] })
+        expect(await deadRows(database)).toEqual({ a: 5000 })
       })
     } finally {
       await other.close()

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { adviceFor } from '../src/advice.js'
 import { admit, measuredRate, predict, scanBytesOf, slowerRate, type Memory } from '../src/admission.js'
 import { vacuumConfig, type VacuumConfig } from '../src/config.js'
-import { holderInWords, releaseOf } from '../src/horizon.js'
+import { holderInWords, lastingHolder, releaseOf } from '../src/horizon.js'
 import { failureOf, resultOf, type Attempt } from '../src/outcome.js'
 import { planVacuum, remember, type Situation, type VacuumPlan } from '../src/plan.js'
 import type { Candidate, Sizes } from '../src/queries.js'
@@ -287,6 +287,17 @@ describe('who holds back', () => {
     const justVacuumed = candidate('t', { deadRows: 5000, lastVacuumAt: minutesAgo(1) })
     expect(heldBack([holder({ since: minutesAgo(4) })], justVacuumed)).toEqual([])
     expect(heldBack([holder({ since: minutesAgo(5) })], justVacuumed)).toEqual(['4711'])
+  })
+
+  it('is named after a VACUUM only when it is no passing one', () => {
+    const passing = holder({ name: '1', since: minutesAgo(4), ageTransactions: 90 })
+    const slot = holder({ kind: 'replication slot', name: 'slot1', since: undefined })
+    const named = (...holders: readonly Holder[]) => lastingHolder({ holders, now }, config)?.name
+    expect(named()).toBeUndefined()
+    expect(named(passing)).toBeUndefined()
+    expect(named(passing, holder({ since: minutesAgo(5) }))).toBe('4711')
+    // Of a slot nobody knows since when.
+    expect(named(passing, slot)).toBe('slot1')
   })
 
   it('is whoever held back at the last VACUUM of ours, as long as it is the oldest', () => {
