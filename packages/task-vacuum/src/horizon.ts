@@ -15,8 +15,8 @@ export interface Horizon {
 /**
  * Who makes a VACUUM useless now; undefined when nobody does.
  *
- * A relation that was vacuumed after the holder's transaction began has lost all that may go: whatever died since is younger than that
- * transaction. So is a relation whose last VACUUM of ours met the very same oldest transaction, which tells of slots and standbys, too, whose
+ * A relation that was vacuumed after the holder's transaction began (or its statement, see {@link Holder.since}) has lost all that may go:
+ * whatever died since is younger than that. So is a relation whose last VACUUM of ours met the very same oldest transaction, which tells of slots and standbys, too, whose
  * begin nobody knows. One that was last vacuumed before may still have something to lose, and is vacuumed once.
  */
 export function futileBecauseOf(

@@ -74,7 +74,10 @@ export interface Holder {
   /** Its transaction's number. */
   readonly xmin: string
   readonly ageTransactions: number
-  /** Begin of its transaction; unknown for slots and standbys, and for the sessions of others without pg_read_all_stats. */
+  /**
+   * Begin of its transaction, or of its statement while the transaction has no number: in READ COMMITTED each statement looks anew. In
+   * REPEATABLE READ, which nobody can see from outside, that is too late, and costs one VACUUM in vain. Unknown for slots and standbys, and for the sessions of others without pg_read_all_stats.
+   */
   readonly since: Date | undefined
 }
 
@@ -102,7 +105,7 @@ export async function selectHolders(db: Kysely<unknown>): Promise<readonly Holde
         coalesce(a.usename, pg_catalog.pg_get_userbyid(a.usesysid))::text AS usename, nullif(a.application_name, '') AS application, a.state,
         CASE WHEN a.backend_xmin IS NULL OR pg_catalog.age(a.backend_xid) > pg_catalog.age(a.backend_xmin) THEN a.backend_xid
           ELSE a.backend_xmin END AS xmin,
-        CASE WHEN a.datid IS NOT NULL THEN a.xact_start END AS since
+        CASE WHEN a.datid IS NULL THEN NULL WHEN a.backend_xid IS NULL THEN a.query_start ELSE a.xact_start END AS since
       FROM pg_catalog.pg_stat_activity a
       WHERE (a.datid IS NULL OR a.datname = pg_catalog.current_database()) AND a.pid <> pg_catalog.pg_backend_pid()
         AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)
