@@ -419,6 +419,28 @@ describe('the result', () => {
     expect(of(done(a), not(b, 'never'))).toMatchObject({ outcome: 'succeeded', findings: [{ key: 'too-large' }] })
   })
 
+  it('tells what failed apart from what was locked, and as an error', () => {
+    const of3 = resultOf(result, [done(a), not(b, 'failed'), not(a, 'not-now')], settings, config)
+    const relations = (name: string) => ({ relations: [{ relation: name, reason: 'because' }] })
+    expect(of3).toEqual({
+      outcome: 'succeeded',
+      findings: [
+        {
+          key: 'failed',
+          severity: 'error',
+          summary: 'VACUUM fails: public.b (because)',
+          details: relations('public.b'),
+        },
+        {
+          key: 'not-vacuumed',
+          severity: 'warning',
+          summary: 'not vacuumed: public.a (because)',
+          details: relations('public.a'),
+        },
+      ],
+    })
+  })
+
   it('is skipped, with every reason, when nothing could be done', () => {
     expect(of(not(a, 'not-now'), not(b, 'never'))).toMatchObject({
       outcome: 'skipped',
