@@ -15,8 +15,8 @@ export interface Horizon {
 /**
  * Who makes a VACUUM useless now; undefined when nobody does.
  *
- * A relation that was vacuumed after the holder's transaction began has lost all that may go: whatever died since is younger than that
- * transaction. So is a relation whose last VACUUM of ours met the very same oldest transaction, which tells of slots and standbys, too, whose
+ * A relation that was vacuumed after the holder's transaction began (or its statement, see {@link Holder.since}) has lost all that may go:
+ * whatever died since is younger than that. So is a relation whose last VACUUM of ours met the very same oldest transaction, which tells of slots and standbys, too, whose
  * begin nobody knows. One that was last vacuumed before may still have something to lose, and is vacuumed once.
  */
 export function futileBecauseOf(
@@ -37,9 +37,18 @@ export function futileBecauseOf(
   const { lastVacuumAt } = candidate
   if (lastVacuumAt === undefined) return undefined
   return holders.find(
-    ({ since }) =>
-      since !== undefined && since <= lastVacuumAt && now.getTime() - since.getTime() >= config.heldBackAfter,
+    (holder) => holder.since !== undefined && holder.since <= lastVacuumAt && !passes(holder, now, config),
   )
+}
+
+/** The oldest that is no passing one: who is to be named where a VACUUM had to leave dead rows behind. */
+export function lastingHolder({ holders, now }: Horizon, config: VacuumConfig): Holder | undefined {
+  return holders.find((holder) => !passes(holder, now, config))
+}
+
+/** Of whom nobody knows since when it holds (slots, standbys), nobody knows that it passes. */
+function passes({ since }: Holder, now: Date, { heldBackAfter }: VacuumConfig): boolean {
+  return since !== undefined && now.getTime() - since.getTime() < heldBackAfter
 }
 
 /** `session 4711 of app (idle in transaction since 02:11:00Z, 35 transactions old)` */

@@ -86,6 +86,7 @@ function findingsOf(
     ...missing(plan, config),
     ...heldBack(plan, attempts),
     ...tooLarge(attempts, settings, config),
+    ...failed(attempts),
     ...notVacuumed(attempts),
     ...occupied(plan),
   ]
@@ -184,8 +185,22 @@ function tooLarge(attempts: readonly Attempt[], settings: Settings, config: Vacu
   ]
 }
 
+/** Errors of its own: not for the next night to get right, as a lock is. */
+function failed(attempts: readonly Attempt[]): readonly Finding[] {
+  const cases = notDone(attempts, 'failed')
+  if (cases.length === 0) return []
+  return [
+    {
+      key: 'failed',
+      severity: 'error',
+      summary: `VACUUM fails: ${cases.map(({ planned, reason }) => worded(planned, reason)).join(', ')}`,
+      details: { relations: cases.map(({ planned, reason }) => ({ relation: keyOf(planned.candidate), reason })) },
+    },
+  ]
+}
+
 function notVacuumed(attempts: readonly Attempt[]): readonly Finding[] {
-  const cases = notDone(attempts, 'not-now', 'failed')
+  const cases = notDone(attempts, 'not-now')
   if (cases.length === 0) return []
   return [
     {

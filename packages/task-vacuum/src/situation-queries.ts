@@ -74,7 +74,10 @@ export interface Holder {
   /** Its transaction's number. */
   readonly xmin: string
   readonly ageTransactions: number
-  /** Begin of its transaction; unknown for slots and standbys, and for the sessions of others without pg_read_all_stats. */
+  /**
+   * Begin of its transaction, or of its statement while the transaction has no number: in READ COMMITTED each statement looks anew. In
+   * REPEATABLE READ, which nobody can see from outside, that is too late, and costs one VACUUM in vain. Unknown for slots and standbys, and for the sessions of others without pg_read_all_stats.
+   */
   readonly since: Date | undefined
 }
 
@@ -102,7 +105,7 @@ export async function selectHolders(db: Kysely<unknown>): Promise<readonly Holde
         coalesce(a.usename, pg_catalog.pg_get_userbyid(a.usesysid))::text AS usename, nullif(a.application_name, '') AS application, a.state,
         CASE WHEN a.backend_xmin IS NULL OR pg_catalog.age(a.backend_xid) > pg_catalog.age(a.backend_xmin) THEN a.backend_xid
           ELSE a.backend_xmin END AS xmin,
-        CASE WHEN a.datid IS NOT NULL THEN a.xact_start END AS since
+        CASE WHEN a.datid IS NULL THEN NULL WHEN a.backend_xid IS NULL THEN a.query_start ELSE a.xact_start END AS since
       FROM pg_catalog.pg_stat_activity a
       WHERE (a.datid IS NULL OR a.datname = pg_catalog.current_database()) AND a.pid <> pg_catalog.pg_backend_pid()
         AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)
@@ -135,14 +138,20 @@ export interface Watched {
   readonly waiting: number
 }
 
-/** How far the VACUUM of a backend is; undefined when it has none. */
+/** VACUUM (ANALYZE) analyzes in a second transaction, under a second lock of that kind, and is then in the view of ANALYZE alone. */
+const atWork = sql`(
+      SELECT v.pid, v.phase, v.heap_blks_total AS total, v.heap_blks_scanned AS scanned FROM pg_catalog.pg_stat_progress_vacuum v
+      UNION ALL
+      SELECT n.pid, n.phase, n.sample_blks_total, n.sample_blks_scanned FROM pg_catalog.pg_stat_progress_analyze n)`
+
+/** How far the VACUUM of a backend is, or its ANALYZE; undefined when it is at neither. */
 export async function selectWatched(db: Kysely<unknown>, backendPid: number): Promise<Watched | undefined> {
   const { rows } = await sql<{ phase: string; total: number; scanned: number; waiting: number }>`
-    SELECT v.phase, v.heap_blks_total::float8 AS total, v.heap_blks_scanned::float8 AS scanned,
+    SELECT v.phase, v.total::float8 AS total, v.scanned::float8 AS scanned,
       (SELECT count(DISTINCT w.pid)::int4 FROM pg_catalog.pg_locks w
         WHERE NOT w.granted AND w.waitstart < pg_catalog.clock_timestamp() - interval '1 second'
           AND v.pid = ANY (pg_catalog.pg_blocking_pids(w.pid))) AS waiting
-    FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = ${backendPid}`.execute(db)
+    FROM ${atWork} v WHERE v.pid = ${backendPid}`.execute(db)
   const [row] = rows
   if (row === undefined) return undefined
   return { phase: row.phase, totalPages: row.total, scannedPages: row.scanned, waiting: row.waiting }
@@ -157,11 +166,11 @@ export async function selectBackendStart(db: Kysely<unknown>): Promise<string> {
   return rows[0]?.at ?? ''
 }
 
-/** Cancels the VACUUM that a backend of ours is at, and nothing else. */
+/** Cancels the VACUUM that a backend of ours is at, or its ANALYZE, and nothing else. */
 export async function cancelVacuum(db: Kysely<unknown>, backendPid: number, backendStart: string): Promise<number> {
   const { rows } = await sql<{ cancelled: boolean }>`
     SELECT pg_catalog.pg_cancel_backend(a.pid) AS cancelled
-    FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_stat_progress_vacuum v ON v.pid = a.pid
+    FROM pg_catalog.pg_stat_activity a JOIN ${atWork} v ON v.pid = a.pid
     WHERE a.pid = ${backendPid} AND a.backend_start = ${backendStart}::timestamptz`.execute(db)
   return rows.filter(({ cancelled }) => cancelled).length
 }

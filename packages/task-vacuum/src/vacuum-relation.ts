@@ -5,6 +5,7 @@ import { admit, measuredRate, predict, scanBytesOf, slowerRate, type Memory, typ
 import { keyOf } from './chosen-relations.js'
 import type { VacuumConfig } from './config.js'
 import { dueDeadRows } from './needs.js'
+import { lastingHolder } from './horizon.js'
 import type { Attempt } from './outcome.js'
 import type { Cursor, PlannedVacuum } from './plan.js'
 import {
@@ -134,16 +135,18 @@ async function perform(
     return { attempt, learned: learnedNothing, predictedMs: prediction.durationMs }
   }
   const { rows: deadRowsRemoved, durationMs, deadRowsLeft } = done
-  // The holder matters only where so many rows stay that the relation is due again.
+  // The holders matter only where so many rows stay that the relation is due again.
   const stillDue = deadRowsLeft >= dueDeadRows(candidate, settings, config)
-  const holder: Holder | undefined = stillDue ? (await selectHolders(context.db))[0] : undefined
+  const holders: readonly Holder[] = stillDue ? await selectHolders(context.db) : []
+  const holder = lastingHolder({ holders, now: context.clock.now() }, config)
   const left = holder && { left: { deadRows: deadRowsLeft, holder } }
   return {
     attempt: { planned, result: 'vacuumed', deadRowsRemoved, ...left },
     learned: {
       bytesPerMs:
         measuredRate(prediction.scanBytes, durationMs) ?? (memory?.cutOff === true ? undefined : memory?.bytesPerMs),
-      horizon: holder?.xmin,
+      // Whoever it is: as long as it stays the oldest, another VACUUM would meet it again.
+      horizon: holders[0]?.xmin,
     },
     predictedMs: 0,
   }

@@ -1,5 +1,5 @@
 /** Beside a VACUUM, on another connection: how far it is, and whether somebody waits for it. */
-import { messageOf, type TaskContext } from '@battlescope/scheduler-core'
+import { codeOf, messageOf, type TaskContext } from '@battlescope/scheduler-core'
 import { cancelVacuum, selectWatched } from './situation-queries.js'
 
 /** Often enough to be seen moving, seldom enough to cost nothing. */
@@ -22,6 +22,7 @@ export class VacuumWatch {
   #current: Watched | undefined
   #ended = false
   #gaveWay = false
+  #failing: string | undefined
 
   constructor(context: TaskContext) {
     this.#context = context
@@ -33,10 +34,7 @@ export class VacuumWatch {
   }
 
   start(): void {
-    void this.#loop().catch((error: unknown) => {
-      // Not being able to look is no reason to stop the work itself; and the end of the run ends this, too.
-      this.#context.logger.debug({ event: 'watch-ended', error: messageOf(error) }, 'progress is watched no more')
-    })
+    void this.#loop()
   }
 
   async during<T>(watched: Watched, work: () => Promise<T>): Promise<T> {
@@ -54,11 +52,42 @@ export class VacuumWatch {
   }
 
   async #loop(): Promise<void> {
-    while (!this.#ended) {
-      await this.#context.clock.sleep(everyMs)
+    while (!this.#over()) {
+      try {
+        await this.#context.clock.sleep(everyMs)
+      } catch {
+        // Rejects when the run has ended, and only then.
+        return
+      }
       const watched = this.#current
-      if (watched !== undefined) await this.#look(watched)
+      if (watched === undefined) continue
+      try {
+        await this.#look(watched)
+        this.#failing = undefined
+      } catch (error) {
+        if (!this.#over()) this.#failed(watched, error)
+      }
     }
+  }
+
+  #over(): boolean {
+    return this.#ended || this.#context.signal.aborted
+  }
+
+  /**
+   * One look that failed is no reason to stop the work, nor to look no more: whoever waits for its lock would wait to its end. The same
+   * failure in a row is said once.
+   */
+  #failed({ relation }: Watched, error: unknown): void {
+    const { logger } = this.#context
+    const code = codeOf(error)
+    const message = messageOf(error, 300)
+    const fields = { event: 'watch-failed', relation, error: message, code }
+    const text = 'could not look after a running vacuum, looks again'
+    const known = code ?? message
+    if (this.#failing === known) logger.debug(fields, text)
+    else logger.warn(fields, text)
+    this.#failing = known
   }
 
   async #look(watched: Watched): Promise<void> {
@@ -73,10 +102,19 @@ export class VacuumWatch {
       current: `${relation}: ${seen.phase}`,
     })
     if (seen.waiting === 0) return
-    this.#gaveWay = true
     await this.#context.act(
       { kind: 'cancel-vacuum', target: relation, reason: `${seen.waiting} sessions wait for its lock` },
-      async ({ db }) => ({ rows: await cancelVacuum(db, backendPid, watched.backendStart) }),
+      async ({ db }) => {
+        // Said before: the cancelled VACUUM may end before this does. Taken back where nothing was cancelled.
+        this.#gaveWay = true
+        let rows = 0
+        try {
+          rows = await cancelVacuum(db, backendPid, watched.backendStart)
+        } finally {
+          if (rows === 0) this.#gaveWay = false
+        }
+        return { rows }
+      },
     )
   }
 }

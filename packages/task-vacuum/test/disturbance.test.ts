@@ -9,9 +9,9 @@ import {
   type TestServer,
 } from '@battlescope/scheduler-testing'
 import type { TaskLogger } from '@battlescope/scheduler-core'
-import { sql } from 'kysely'
+import { sql, type KyselyPlugin } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createBloated, deadRows, run, slow, targets, until } from './world.js'
+import { createBloated, createIndexThatRuns, deadRows, run, slow, targets, until } from './world.js'
 
 const noPgBouncer =
   (await findPgBouncer()) === undefined ? ' (skipped: pgbouncer is not installed; apt-get install pgbouncer)' : ''
@@ -168,6 +168,80 @@ describe.each([15, 17] as const)('vacuum among others on PostgreSQL %i', (major)
     expect(done.actions).toMatchObject([{ kind: 'vacuum' }, { kind: 'cancel-vacuum', target: 'public.a' }])
     expect(seen.join('\n')).toMatch(/public\.a: scanning heap/)
     expect((await run(database)).outcome).toBe('succeeded')
+  })
+
+  it('gives way in its ANALYZE, too, and shows how far that is', async () => {
+    await bloated('a')
+    await createIndexThatRuns(database, 'a', 'PERFORM pg_catalog.pg_sleep(0.1)')
+    await database.query('INSERT INTO at_index VALUES (1)')
+    const seen: string[] = []
+    const nothing = () => undefined
+    const debug: TaskLogger['debug'] = (fields) => {
+      seen.push(JSON.stringify(fields))
+    }
+    const logger: TaskLogger = { trace: nothing, debug, info: debug, warn: nothing, error: nothing }
+    const running = run(database, { relations: ['a'] }, { logger })
+    await until(database, `EXISTS (SELECT FROM pg_stat_progress_analyze WHERE datname = current_database())`)
+    await database.query('ALTER TABLE a ADD COLUMN j int')
+    const done = await running
+    expect(done.actions).toMatchObject([{ kind: 'vacuum' }, { kind: 'cancel-vacuum', target: 'public.a' }])
+    expect(done.reason).toBe('nothing could be vacuumed: public.a (gave way to a session that waited for its lock)')
+    expect(seen.join('\n')).toMatch(/public\.a: (acquiring sample rows|computing statistics)/)
+    // What VACUUM itself had done is done.
+    expect(await deadRows(database)).toMatchObject({ a: 0 })
+  })
+
+  it('looks again after a look that failed and a cancelling that was refused, and gives way then', async () => {
+    await bloated('a')
+    const warnings: string[] = []
+    const nothing = () => undefined
+    const warn: TaskLogger['warn'] = (fields) => {
+      warnings.push(JSON.stringify(fields))
+    }
+    const logger: TaskLogger = { trace: nothing, debug: nothing, info: nothing, warn, error: nothing }
+    const other = openConnections({ url: database.url, applicationName: 'other' })
+    let lost = 0
+    const losing: KyselyPlugin = {
+      transformQuery: ({ node }) => {
+        if (JSON.stringify(node).includes('waitstart') && (lost += 1) <= 2)
+          throw Object.assign(new Error('Connection terminated unexpectedly'), { code: '08006' })
+        return node
+      },
+      transformResult: ({ result }) => Promise.resolve(result),
+    }
+    try {
+      const running = run(database, slow, {
+        logger,
+        around: (connections) => ({
+          reader: (unit) => connections.reader(unit).withPlugin(losing),
+          snapshot: (unit, read) => connections.snapshot(unit, read),
+          transaction: (unit, work) => connections.transaction(unit, work),
+          direct: (unit, work) => connections.direct(unit, work),
+        }),
+      })
+      await until(database, vacuumRuns)
+      const altering = other.transaction({ statementTimeoutMs: 60_000, lockTimeoutMs: 60_000 }, async ({ db }) => {
+        await sql`ALTER TABLE a ADD COLUMN j int`.execute(db)
+      })
+      // Whoever holds the row of the task keeps the watch from cancelling, as an operator's long transaction on it would.
+      await database.query(`BEGIN; SELECT FROM scheduler.task FOR UPDATE`)
+      await expect.poll(() => warnings.length, { timeout: 30_000 }).toBe(2)
+      await database.query('ROLLBACK')
+      expect(await running).toMatchObject({
+        outcome: 'skipped',
+        reason: 'nothing could be vacuumed: public.a (gave way to a session that waited for its lock)',
+      })
+      await altering
+    } finally {
+      await database.query('ROLLBACK')
+      await other.close()
+    }
+    // Two looks in a row were lost, and were told once.
+    expect(lost).toBeGreaterThan(3)
+    expect(warnings).toMatchObject([
+      expect.stringMatching(/"watch-failed".*Connection terminated unexpectedly.*"08006"/),
+      expect.stringMatching(/"watch-failed".*"55P03"/),
+    ])
   })
 
   describe(`through PgBouncer${noPgBouncer}`, () => {

@@ -4,7 +4,7 @@ import { createTestDatabase, startPostgres, type TestDatabase, type TestServer }
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { startFakeStandby } from './fake-standby.js'
-import { countNow, createBloated, deadRows, run, until } from './world.js'
+import { countNow, createBloated, deadRows, run, targets, until } from './world.js'
 
 /** What is old enough to hold anything back: everything. */
 const config = { heldBackAfter: 0 }
@@ -59,6 +59,8 @@ describe.each([15, 17] as const)('what holds back VACUUM on PostgreSQL %i', (maj
         // A transaction of a few minutes is no reason, as long as it passes.
         const passing = await run(database, { heldBackAfter: 3_600_000 })
         expect(passing.actions).toHaveLength(1)
+        expect(passing).toMatchObject({ outcome: 'succeeded', findings: [] })
+        expect(await deadRows(database)).toEqual({ a: 5000 })
       })
     } finally {
       await other.close()
@@ -87,6 +89,48 @@ describe.each([15, 17] as const)('what holds back VACUUM on PostgreSQL %i', (maj
     }
     expect((await run(database, config)).actions).toHaveLength(1)
     expect(await deadRows(database)).toEqual({ a: 0 })
+  })
+
+  /** A READ COMMITTED transaction that is older than a VACUUM, and whose statement is younger than the rows that died after that. */
+  async function beside<T>(write: string, look: () => Promise<T>): Promise<T> {
+    await createBloated(database, 'a')
+    await database.query('CREATE TABLE b (i int)')
+    const other = openConnections({ url: database.url, applicationName: 'reports' })
+    const sleeps = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' AND backend_xmin IS NOT NULL`
+    let seen: T | undefined
+    try {
+      const cancelled = other.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
+        await sql.raw(write).execute(db)
+        await database.query('VACUUM a')
+        await update('a')
+        const looking = async () => {
+          try {
+            await until(database, `EXISTS (${sleeps})`)
+            seen = await look()
+          } finally {
+            await database.query(`SELECT pg_cancel_backend(pid) FROM (${sleeps}) AS s`)
+          }
+        }
+        await Promise.all([sql`SELECT pg_catalog.pg_sleep(60)`.execute(db), looking()])
+      })
+      await expect(cancelled).rejects.toMatchObject({ code: '57014' })
+      return seen as T
+    } finally {
+      await other.close()
+    }
+  }
+
+  it('vacuums beside an old transaction that has only read: its statement is younger than what died', async () => {
+    const done = await beside('SELECT count(*) FROM b', () => run(database, { ...config, relations: ['a'] }))
+    expect(done).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(targets(done)).toEqual(['public.a'])
+    expect(await deadRows(database)).toMatchObject({ a: 0 })
+  })
+
+  it('does not vacuum beside one as old that has written, whatever it is at now', async () => {
+    const held = await beside('INSERT INTO b VALUES (1)', () => run(database, { ...config, relations: ['a'] }))
+    expect(held).toMatchObject({ outcome: 'skipped', actions: [] })
+    expect(held.findings).toMatchObject([{ key: 'held-back', details: { holders: [{ state: 'active' }] } }])
   })
 
   it('names a prepared transaction', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { adviceFor } from '../src/advice.js'
 import { admit, measuredRate, predict, scanBytesOf, slowerRate, type Memory } from '../src/admission.js'
 import { vacuumConfig, type VacuumConfig } from '../src/config.js'
-import { holderInWords, releaseOf } from '../src/horizon.js'
+import { holderInWords, lastingHolder, releaseOf } from '../src/horizon.js'
 import { failureOf, resultOf, type Attempt } from '../src/outcome.js'
 import { planVacuum, remember, type Situation, type VacuumPlan } from '../src/plan.js'
 import type { Candidate, Sizes } from '../src/queries.js'
@@ -289,6 +289,17 @@ describe('who holds back', () => {
     expect(heldBack([holder({ since: minutesAgo(5) })], justVacuumed)).toEqual(['4711'])
   })
 
+  it('is named after a VACUUM only when it is no passing one', () => {
+    const passing = holder({ name: '1', since: minutesAgo(4), ageTransactions: 90 })
+    const slot = holder({ kind: 'replication slot', name: 'slot1', since: undefined })
+    const named = (...holders: readonly Holder[]) => lastingHolder({ holders, now }, config)?.name
+    expect(named()).toBeUndefined()
+    expect(named(passing)).toBeUndefined()
+    expect(named(passing, holder({ since: minutesAgo(5) }))).toBe('4711')
+    // Of a slot nobody knows since when.
+    expect(named(passing, slot)).toBe('slot1')
+  })
+
   it('is whoever held back at the last VACUUM of ours, as long as it is the oldest', () => {
     const slot = holder({ kind: 'replication slot', name: 'slot1', since: undefined, xmin: '700' })
     expect(heldBack([slot])).toEqual([])
@@ -406,6 +417,28 @@ describe('the result', () => {
     expect(of(done(a), done(b))).toEqual({ outcome: 'succeeded', findings: [] })
     expect(of(done(a), not(b, 'not-now'))).toMatchObject({ outcome: 'succeeded', findings: [{ key: 'not-vacuumed' }] })
     expect(of(done(a), not(b, 'never'))).toMatchObject({ outcome: 'succeeded', findings: [{ key: 'too-large' }] })
+  })
+
+  it('tells what failed apart from what was locked, and as an error', () => {
+    const of3 = resultOf(result, [done(a), not(b, 'failed'), not(a, 'not-now')], settings, config)
+    const relations = (name: string) => ({ relations: [{ relation: name, reason: 'because' }] })
+    expect(of3).toEqual({
+      outcome: 'succeeded',
+      findings: [
+        {
+          key: 'failed',
+          severity: 'error',
+          summary: 'VACUUM fails: public.b (because)',
+          details: relations('public.b'),
+        },
+        {
+          key: 'not-vacuumed',
+          severity: 'warning',
+          summary: 'not vacuumed: public.a (because)',
+          details: relations('public.a'),
+        },
+      ],
+    })
   })
 
   it('is skipped, with every reason, when nothing could be done', () => {

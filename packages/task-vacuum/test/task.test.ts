@@ -8,7 +8,7 @@ import {
 } from '@battlescope/scheduler-testing'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { countNow, createBloated, deadRows, run, targets } from './world.js'
+import { countNow, createBloated, createIndexThatRuns, deadRows, run, targets } from './world.js'
 
 describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
   let server: TestServer
@@ -290,6 +290,25 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
     expect(await run(database, {}, { databaseUrl: role.url })).toMatchObject({ outcome: 'succeeded', findings: [] })
     expect(await deadRows(database)).toEqual({ a: 0 })
     await database.query(`ALTER DATABASE ${database.name} OWNER TO CURRENT_USER`)
+  })
+
+  it('tells as an error what fails with an error of its own, and does the rest', async () => {
+    await createBloated(database, 'a')
+    await createBloated(database, 'b')
+    await createIndexThatRuns(database, 'a', 'PERFORM 1 / 0')
+    await database.query('INSERT INTO at_index VALUES (1)')
+    const done = await run(database, { relations: ['a', 'b'] })
+    expect(done).toMatchObject({
+      outcome: 'succeeded',
+      findings: [
+        {
+          key: 'failed',
+          severity: 'error',
+          details: { relations: [{ relation: 'public.a', reason: expect.stringMatching(/, 22012$/) as string }] },
+        },
+      ],
+    })
+    expect(await deadRows(database)).toMatchObject({ b: 0 })
   })
 
   it('reports what was named and does not exist, when something else does', async () => {

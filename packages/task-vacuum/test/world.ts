@@ -35,6 +35,18 @@ export async function createBloated(database: TestDatabase, name: string, rows =
     UPDATE ${name} SET filler = repeat('y', 60); ${countNow}`)
 }
 
+/**
+ * Lets each evaluation of an index expression on the table run `statement` first, from when INSERT INTO at_index VALUES (1) is done: VACUUM
+ * evaluates none, ANALYZE those of its sample.
+ */
+export async function createIndexThatRuns(database: TestDatabase, name: string, statement: string): Promise<void> {
+  await database.query(`
+    CREATE TABLE at_index (i int) WITH (autovacuum_enabled = false);
+    CREATE FUNCTION at_index(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+      IF EXISTS (SELECT FROM public.at_index) THEN ${statement}; END IF; RETURN i; END $$;
+    CREATE INDEX ON ${name} (at_index(i))`)
+}
+
 export async function deadRows(database: TestDatabase): Promise<Record<string, number>> {
   const rows = await database.query<{ name: string; dead: number }>(
     `SELECT relname AS name, n_dead_tup::int AS dead FROM pg_stat_user_tables WHERE schemaname = 'public' ORDER BY 1`,
