@@ -105,14 +105,19 @@ export function predictDumpMs(
   return Math.ceil(fixedCostMs + databaseBytes * rate)
 }
 
-/** Milliseconds of a command: its deadline, until it has shown that it needs less. */
+/**
+ * Milliseconds of a command: its deadline, until it has shown that it needs less. One that was seen to need more than this run's deadline
+ * (a run with limits of its own waited for it) would be ended half-way here.
+ */
 export function predictCommandMs(
   backups: readonly BackupRecord[],
   { commandTimeout }: Pick<BackupConfig, 'commandTimeout'>,
 ): number {
   const durations = learned(backups, 'command').map(({ durationMs }) => durationMs)
   if (durations.length === 0) return commandTimeout
-  return Math.min(commandTimeout, Math.ceil(fixedCostMs + Math.max(...durations) * predictionMargin))
+  const slowestMs = Math.max(...durations)
+  const predictedMs = Math.ceil(fixedCostMs + slowestMs * predictionMargin)
+  return slowestMs > commandTimeout ? predictedMs : Math.min(commandTimeout, predictedMs)
 }
 
 /** How long one that is overdue is still looked at, beyond `stuckAfter`. */

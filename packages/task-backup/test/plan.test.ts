@@ -116,7 +116,15 @@ describe('predictCommandMs', () => {
     expect(predictCommandMs([], options)).toBe(30_000)
     const quick = row({ driver: 'command', finishedAt: new Date(before(dayMs).getTime() + 4000) })
     expect(predictCommandMs([quick], options)).toBe(7000)
-    expect(predictCommandMs([row({ driver: 'command' })], options)).toBe(30_000)
+    const justFits = row({ driver: 'command', finishedAt: new Date(before(dayMs).getTime() + 29_000) })
+    expect(predictCommandMs([justFits], options)).toBe(30_000)
+  })
+
+  it('is beyond the deadline for a command that was seen to need longer', () => {
+    const took = row({ driver: 'command', finishedAt: new Date(before(dayMs).getTime() + 20 * 60_000) })
+    expect(predictCommandMs([took], config({ commandTimeout: '30s' }))).toBe(2000 + 25 * 60_000)
+    // Where it may take that long, the margin is no reason not to begin.
+    expect(predictCommandMs([took], config({ commandTimeout: '21m' }))).toBe(21 * 60_000)
   })
 })
 
