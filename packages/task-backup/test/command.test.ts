@@ -118,7 +118,7 @@ describe('the driver command', () => {
   it('is given up when the driver was changed meanwhile', async () => {
     await world.run({ config: { command: [tool('true')] } })
     await world.database.query(`UPDATE scheduler.backup SET state = 'running'`)
-    await world.run({ config: { driver: 'http', url: 'http://127.0.0.1:9/', statusUrl: 'http://127.0.0.1:9/' } })
+    await world.run({ config: { driver: 'http', url: 'http://127.0.0.1:9/', statusUrl: 'http://127.0.0.1:9/{name}' } })
     expect((await world.rows())[0]).toMatchObject({
       state: 'failed',
       message: expect.stringContaining('backup.driver') as string,
