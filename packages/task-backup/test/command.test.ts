@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { StoreError, type Store } from '@battlescope/cold-storage'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { clientsFor, createWorld, programsOf, type World } from './world.js'
 
@@ -34,6 +35,48 @@ describe('the driver command', () => {
     expect(readFileSync(join(folder, 'args'), 'utf8')).toBe(`--annotation=${row?.name ?? ''} $(id); *\n`)
     expect(row?.location).toBe(`${world.url}/backups/logs/${row?.name ?? ''}.log`)
     expect(await world.names('backups/logs/')).toEqual([`backups/logs/${row?.name ?? ''}.log`])
+  })
+
+  /** A store that takes no logs. */
+  const withoutLogs =
+    (refuse: () => void) =>
+    (store: Store): Store =>
+      new Proxy(store, {
+        get: (target, key) => {
+          const member: unknown = Reflect.get(target, key, target)
+          if (key !== 'put') return typeof member === 'function' ? (member.bind(target) as unknown) : member
+          return () => {
+            refuse()
+            return Promise.reject(new StoreError('store-unavailable', 'the store is away'))
+          }
+        },
+      })
+
+  it('is as good as it was when its log could not be stored: a warning, and the end of the log in the table', async () => {
+    const warnings: object[] = []
+    const none = () => undefined
+    const logger = { trace: none, debug: none, info: none, error: none, warn: (fields: object) => warnings.push(fields) }
+    let refused = 0
+    const run = await world.run({
+      config: { command: [tool('echo "backup done"')] },
+      wrap: withoutLogs(() => (refused += 1)),
+      logger,
+    })
+    expect(run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(refused).toBe(1)
+    expect(await world.rows()).toMatchObject([{ state: 'succeeded', location: null, log_tail: 'backup done\n' }])
+    expect(warnings).toContainEqual(expect.objectContaining({ event: 'backup-log-lost', code: 'store-unavailable' }))
+  })
+
+  it('is not recorded by a run that was ended while it stored the log', async () => {
+    const stop = new AbortController()
+    const run = await world.run({
+      config: { command: [tool('echo "backup done"')] },
+      wrap: withoutLogs(() => stop.abort('SIGTERM')),
+      hardStop: stop.signal,
+    })
+    expect(run.outcome).not.toBe('succeeded')
+    expect(await world.rows()).toMatchObject([{ state: 'running' }])
   })
 
   it('that ends with an error has failed, with its last words', async () => {
