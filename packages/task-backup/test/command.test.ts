@@ -133,6 +133,28 @@ describe('the driver command', () => {
     expect(row?.log_tail).not.toContain(role.password)
   })
 
+  it('has secrets that it was handed on by name cut out of its log, and of why it failed', async () => {
+    const secrets = {
+      PGBACKREST_REPO1_CIPHER_PASS: 'cipher-of-the-repository',
+      AWS_SECRET_ACCESS_KEY: 'wJalrXUtnFEMI/K7MDENG',
+      azure_storage_token: 'sv=2026&sig=abcdef',
+    }
+    const environment = { PATH: process.env['PATH'], ...secrets, REGION: 'eu-central-1' }
+    const clients = clientsFor({ databaseUrl: world.database.url, storeUrl: world.url, environment })
+    const commandEnvironment = [...Object.keys(secrets), 'REGION']
+    await world.run({
+      clients,
+      config: { command: [tool('env; echo "refused: $AWS_SECRET_ACCESS_KEY in $REGION"; exit 1')], commandEnvironment },
+    })
+    const [row] = await world.rows()
+    expect(row?.log_tail).toContain('AWS_SECRET_ACCESS_KEY=')
+    expect(row?.message).toMatch(/refused: .* in eu-central-1/)
+    const stored = readFileSync(join(world.folder, `backups/logs/${row?.name ?? ''}.log`), 'utf8')
+    for (const secret of Object.values(secrets)) {
+      for (const text of [row?.log_tail, row?.message, stored]) expect(text).not.toContain(secret)
+    }
+  })
+
   it('is not begun without the program: a configuration error, with a hint', async () => {
     const run = await world.run({ config: { command: ['no-such-backup-tool'] } })
     expect(run).toMatchObject({
