@@ -55,7 +55,13 @@ describe('the driver command', () => {
   it('is as good as it was when its log could not be stored: a warning, and the end of the log in the table', async () => {
     const warnings: object[] = []
     const none = () => undefined
-    const logger = { trace: none, debug: none, info: none, error: none, warn: (fields: object) => warnings.push(fields) }
+    const logger = {
+      trace: none,
+      debug: none,
+      info: none,
+      error: none,
+      warn: (fields: object) => warnings.push(fields),
+    }
     let refused = 0
     const run = await world.run({
       config: { command: [tool('echo "backup done"')] },

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { backupName, dumpObjectName, manifestObjectName } from '../src/names.js'
-import { doesNotFit, judgeRunning, newestGood, planBackup, predictCommandMs, predictDumpMs, tooSmall } from '../src/plan.js'
+import {
+  doesNotFit,
+  judgeRunning,
+  newestGood,
+  planBackup,
+  predictCommandMs,
+  predictDumpMs,
+  tooSmall,
+} from '../src/plan.js'
 import type { BackupRecord, BackupState } from '../src/tables.js'
 import { before, config, dayMs, hourMs, now, row } from './rows.js'
 
