@@ -1,26 +1,14 @@
 /** What the command line makes of the documented commands. Restoring itself is tried in backup.test.ts. */
-import { createScrubber } from '@battlescope/scheduler-core'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { runCommandLine } from '../src/command-line.js'
 import type { BackupRestoreOptions } from '../src/commands/backup/restore.js'
 import type { Host } from '../src/host.js'
+import { hostOf } from './host-of.js'
 
 const restore = vi.hoisted(() => vi.fn<(host: Host, options: BackupRestoreOptions) => Promise<number>>())
 vi.mock('../src/commands/backup/restore.js', () => ({ restore }))
 
-const host: Host = {
-  environment: {},
-  appFolder: '/nonexistent',
-  importModule: () => Promise.reject(new Error('nothing is to be imported')),
-  stop: new AbortController().signal,
-  hardStop: new AbortController().signal,
-  endAtSignal: () => undefined,
-  withDefaultSignals: (work) => work(),
-  holder: 'test',
-  terminal: { stdoutIsTerminal: false, stderrIsTerminal: false, colour: false, columns: 80 },
-  now: () => new Date('2026-11-23T03:00:00Z'),
-  secrets: createScrubber(),
-}
+const host = hostOf({})
 
 describe('backup restore', () => {
   afterEach(() => restore.mockReset())
