@@ -32,7 +32,7 @@ export function backupCommandLine(
       )
       .command(
         'verify [name]',
-        'read dumps back and compare them; 80 when something is wrong; needs no database',
+        'read dumps back and compare them; 80 when something is wrong or there are none; needs no database',
         (one) =>
           one
             .positional('name', { ...named, describe: 'name of a backup; without it all of them' })

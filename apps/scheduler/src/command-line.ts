@@ -96,6 +96,8 @@ export function commandLine(host: Host, end: (exitCode: number) => void): Argv {
   } as const
   const parser = yargs([])
     .scriptName('battlescope-scheduler')
+    // --no-owner is an option of its own, not the opposite of one: nothing here is switched off by no-.
+    .parserConfiguration({ 'boolean-negation': false })
     .usage(
       '$0 <command>\n\nKeeps a PostgreSQL database healthy: runs the upkeep tasks that are due, and exits. No command means run.',
     )

@@ -1,4 +1,5 @@
 /** The driver `command`: runs a backup tool to its end, within this run. Its log is kept. */
+import { codeOf, messageOf } from '@battlescope/scheduler-core'
 import type { BackupContext } from './driver.js'
 import { logPrefix } from './names.js'
 import { announce, record } from './record.js'
@@ -39,7 +40,7 @@ export async function takeByCommand(context: BackupContext, request: CommandRequ
     failure = failureOf(program, exited)
     return { details: { exitCode: exited.exitCode ?? exited.signal, logBytes: Buffer.byteLength(log) } }
   })
-  const location = await keepLog(context, name, log)
+  const location = await tryToKeepLog(context, name, log)
   await record(context, name, {
     state: failure === undefined ? 'succeeded' : 'failed',
     finishedAt: clock.now(),
@@ -62,6 +63,19 @@ function failureOf(
   return exitCode === undefined
     ? `${program} was ended by ${signal ?? 'a signal'}`
     : `${program} ended with ${exitCode}`
+}
+
+/** How the backup ended is known by now. That its log could not be stored changes nothing of it: its end is in the table. */
+async function tryToKeepLog(context: BackupContext, name: string, log: string): Promise<string | undefined> {
+  try {
+    return await keepLog(context, name, log)
+  } catch (error) {
+    context.signal.throwIfAborted()
+    if (codeOf(error) === 'lost-claim') throw error
+    const fields = { event: 'backup-log-lost', name, code: codeOf(error), error: messageOf(error) }
+    context.logger.warn(fields, 'the log of the backup could not be stored')
+    return undefined
+  }
 }
 
 /** @returns where it is; undefined without a store, or without a log */

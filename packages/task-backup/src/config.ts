@@ -9,7 +9,13 @@ const serviceUrl = (placeholder: boolean) =>
   z.string().superRefine((text, context) => {
     const filled = placeholder ? text.replaceAll('{name}', 'name') : text
     const url = URL.canParse(filled) ? new URL(filled) : undefined
-    if (url === undefined || !/^https?:$/.test(url.protocol) || url.username + url.password + url.hash !== '') {
+    if (placeholder && !text.includes('{name}')) {
+      // One answer for every backup: yesterday's success would be taken for tonight's.
+      context.addIssue({
+        code: 'custom',
+        message: 'a URL with {name} in it, which stands for the name of the backup: https://host/backups/{name}',
+      })
+    } else if (url === undefined || !/^https?:$/.test(url.protocol) || url.username + url.password + url.hash !== '') {
       context.addIssue({
         code: 'custom',
         message: `an http:// or https:// URL without user, password and fragment${placeholder ? '; {name} stands for the name of the backup' : '; the token has an option of its own'}`,
@@ -117,7 +123,7 @@ export const backupConfig = z
     statusUrl: serviceUrl(true)
       .optional()
       .describe(
-        'http: where its state is asked for with GET; {name} stands for the name of the backup. Without it the answer to POST must say how it ended.',
+        'http: where its state is asked for with GET; {name} stands in it for the name of the backup. Without a statusUrl the answer to POST must say how it ended.',
       )
       .meta({ secret: 'url' }),
     token: secret()

@@ -45,6 +45,8 @@ export async function takeDump(context: BackupContext, request: DumpRequest): Pr
     },
     request.reason,
   )
+  // From here on a manifest may be in the store, whatever error says that it is not.
+  let promoting = false
   try {
     const written = await writeDump(context, objectName, name)
     const entries = context.dryRun ? 0 : await checkWritten(context, objectName, written)
@@ -62,6 +64,7 @@ export async function takeDump(context: BackupContext, request: DumpRequest): Pr
       writtenBy: request.writtenBy,
     }
     await context.act({ kind: 'promote-dump', target: store.location, reason: name, via: 'store' }, async (client) => {
+      promoting = true
       await writeManifest(client, manifest, context.signal)
       return { details: { manifest: manifestObjectName(objectName) } }
     })
@@ -69,7 +72,8 @@ export async function takeDump(context: BackupContext, request: DumpRequest): Pr
   } catch (error) {
     // The run is over, or the task somebody else's: the next run finds the row and decides by what is in the store.
     context.signal.throwIfAborted()
-    if (codeOf(error) === 'lost-claim') throw error
+    // So it does for a dump that was read back already: a connection that broke behind the manifest is no reason to remove it.
+    if (promoting || codeOf(error) === 'lost-claim') throw error
     await discard(context, { name, objectName }, messageOf(error))
   }
 }

@@ -36,6 +36,8 @@ export interface ObjectIdentity {
 
 /** By these an object that exists already is known as the one that was asked for. */
 export const slotAnnotation = 'scheduler.battlescope.io/slot'
+/** Of a Job: kind and name of what it was made of. Slots are named alike in every scheduler. */
+export const templateAnnotation = 'scheduler.battlescope.io/template'
 const managedBy = { 'app.kubernetes.io/managed-by': 'battlescope-scheduler' }
 
 function metadataOf({ name, namespace, slotId }: ObjectIdentity, more: Labelled = {}): KubernetesObject['metadata'] {
@@ -92,18 +94,23 @@ export function jobObject(identity: ObjectIdentity, template: unknown): Kubernet
     metadata: metadataOf(identity, {
       ...(labels === undefined ? {} : { labels }),
       // What kubectl create job --from does, too: controllers and people can tell it from a scheduled one.
-      annotations: { ...annotations, ...(kind === 'CronJob' ? { 'cronjob.kubernetes.io/instantiate': 'manual' } : {}) },
+      annotations: {
+        ...annotations,
+        ...(kind === 'CronJob' ? { 'cronjob.kubernetes.io/instantiate': 'manual' } : {}),
+        [templateAnnotation]: `${kind}/${textOf(asRecord(metadata)['name']) ?? ''}`,
+      },
     }),
     spec: jobSpec,
   }
 }
 
-/** Whether what is there under the name is what was to be made: made by us for this slot, and of the same Cluster. */
+/** Whether what is there under the name is what was to be made: made for this slot, of the same Cluster or of the same template. */
 export function isOurs(found: unknown, wanted: KubernetesObject): boolean {
   const { metadata, spec } = asRecord(found)
   const annotations = asRecord(asRecord(metadata)['annotations'])
-  if (annotations[slotAnnotation] !== wanted.metadata.annotations?.[slotAnnotation]) return false
-  if (wanted.kind !== 'Backup') return true
+  const isSame = (annotation: string) => annotations[annotation] === wanted.metadata.annotations?.[annotation]
+  if (!isSame(slotAnnotation)) return false
+  if (wanted.kind !== 'Backup') return isSame(templateAnnotation)
   return asRecord(asRecord(spec)['cluster'])['name'] === asRecord(asRecord(wanted.spec)['cluster'])['name']
 }
 

@@ -26,6 +26,8 @@ export interface OpenProgramsOptions {
 const handedOn = ['PATH', 'HOME', 'TZ', 'TMPDIR'] as const
 /** Messages of tools are kept and shown: in one language, whatever the machine's. */
 const language = { LANG: 'C.UTF-8', LC_ALL: 'C.UTF-8' }
+/** Variables that are handed on by name hold the keys of the backup's repository, and tools print their environment when they fail. */
+const secretName = /pass|secret|token|key|cred|pwd/i
 const shownCharacters = 400
 const versionTimeoutMs = 10_000
 
@@ -144,8 +146,10 @@ export function openPrograms({ target, environment, signal }: OpenProgramsOption
     },
 
     async run(command: Command): Promise<Exited> {
+      const named = picked(environment, command.environment ?? [])
+      scrubber.add(Object.entries(named).flatMap(([name, value]) => (secretName.test(name) ? [value] : [])))
       const env = {
-        ...picked(environment, command.environment ?? []),
+        ...named,
         ...(command.withConnection === true ? connection : {}),
       }
       const child = await start(command.program, command.args, { ...command, env }, ['stdout', 'stderr'])

@@ -1,4 +1,5 @@
 /** Pure: whether to take a backup now, under which name, and how long it will take. */
+import type { Finding } from '@battlescope/scheduler-core'
 import type { BackupConfig } from './config.js'
 import { backupName } from './names.js'
 import { isOpen, type BackupRecord } from './tables.js'
@@ -105,14 +106,43 @@ export function predictDumpMs(
   return Math.ceil(fixedCostMs + databaseBytes * rate)
 }
 
-/** Milliseconds of a command: its deadline, until it has shown that it needs less. */
+/**
+ * Milliseconds of a command: its deadline, until it has shown that it needs less. One that was seen to need more than this run's deadline
+ * (a run with limits of its own waited for it) would be ended half-way here.
+ */
 export function predictCommandMs(
   backups: readonly BackupRecord[],
   { commandTimeout }: Pick<BackupConfig, 'commandTimeout'>,
 ): number {
   const durations = learned(backups, 'command').map(({ durationMs }) => durationMs)
   if (durations.length === 0) return commandTimeout
-  return Math.min(commandTimeout, Math.ceil(fixedCostMs + Math.max(...durations) * predictionMargin))
+  const slowestMs = Math.max(...durations)
+  const predictedMs = Math.ceil(fixedCostMs + slowestMs * predictionMargin)
+  return slowestMs > commandTimeout ? predictedMs : Math.min(commandTimeout, predictedMs)
+}
+
+/** A CronJob of its own, which takes what does not fit into a minute, comes after the slot: until then all is well. */
+const ownCronJobMs = 2 * 3_600_000
+
+/** @returns what to tell of a backup that was not begun because it would not fit; undefined while somebody else may still take it */
+export function doesNotFit({
+  predictedMs,
+  leftMs,
+  lateByMs,
+}: {
+  readonly predictedMs: number
+  readonly leftMs: number
+  /** Between the slot and this run. */
+  readonly lateByMs: number
+}): Finding | undefined {
+  if (lateByMs <= ownCronJobMs) return undefined
+  const [needs, has] = [Math.ceil(predictedMs / 1000), Math.floor(leftMs / 1000)]
+  return {
+    key: 'does-not-fit',
+    severity: 'error',
+    summary: `the backup was not begun: it is expected to take ${needs} s, and this run has ${has} s left; give it a CronJob of its own (docs/backups.md)`,
+    details: { predictedSeconds: needs, leftSeconds: has },
+  }
 }
 
 /** How long one that is overdue is still looked at, beyond `stuckAfter`. */

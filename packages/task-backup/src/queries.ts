@@ -131,7 +131,9 @@ export async function deleteForgotten(db: Kysely<BackupTables>, before: Date): P
     .where('b.announced_at', '<', before)
     .where((eb) =>
       eb.or([
-        eb('b.state', 'in', ['failed', 'vanished', 'unconfirmed', 'pruned']),
+        eb('b.state', 'in', ['failed', 'unconfirmed', 'pruned']),
+        // Of a dump that vanished the manifest may be there still, or come back: without its row it would be somebody else's.
+        eb.and([eb('b.state', '=', 'vanished'), eb('b.object_name', 'is', null)]),
         eb.and([
           eb('b.state', '=', 'succeeded'),
           eb('b.driver', '<>', 'pg-dump'),

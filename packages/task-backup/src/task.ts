@@ -6,6 +6,7 @@ import { backupConfig } from './config.js'
 import type { BackupContext, Cursor } from './driver.js'
 import { missDump, pruneDumps, takeDump } from './dump.js'
 import {
+  doesNotFit,
   goodBackups,
   newestGood,
   planBackup,
@@ -118,21 +119,15 @@ async function begin(context: BackupContext, plan: Start): Promise<Begun> {
   const predictedMs =
     config.driver === 'pg-dump' ? predictDumpMs(backups, databaseBytes, config) : predictCommandMs(backups, config)
   const leftMs = context.budget.remainingMs()
-  if (predictedMs > leftMs) return { waits: true, findings: [doesNotFit(predictedMs, leftMs)] }
+  if (predictedMs > leftMs) {
+    context.logger.info({ event: 'backup-does-not-fit', predictedMs, leftMs }, 'the backup would not fit into this run')
+    const finding = doesNotFit({ predictedMs, leftMs, lateByMs: context.slot.lateByMs })
+    return { waits: true, findings: finding === undefined ? [] : [finding] }
+  }
   const request = { ...plan, databaseBytes }
   if (config.driver === 'pg-dump') await takeDump(context, { ...request, writtenBy: versions[0] ?? '' })
   else await takeByCommand(context, request)
   return { waits: false, findings: [] }
-}
-
-function doesNotFit(predictedMs: number, leftMs: number): Finding {
-  const [needs, has] = [Math.ceil(predictedMs / 1000), Math.floor(leftMs / 1000)]
-  return {
-    key: 'does-not-fit',
-    severity: 'error',
-    summary: `the backup was not begun: it is expected to take ${needs} s, and this run has ${has} s left; give it a CronJob of its own (docs/backups.md)`,
-    details: { predictedSeconds: needs, leftSeconds: has },
-  }
 }
 
 /** @returns versions of pg_dump and pg_restore; of a command nobody knows how to ask @throws SchedulerError `configuration` */

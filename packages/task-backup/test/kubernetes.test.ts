@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { isOurs, jobObject, sightingOf, slotAnnotation } from '../src/kubernetes-objects.js'
+import { isOurs, jobObject, sightingOf, slotAnnotation, templateAnnotation } from '../src/kubernetes-objects.js'
 import { ApiServer, noOpenSsl, rulesOf, type Rule } from './api-server.js'
 import { createWorld, type World } from './world.js'
 
@@ -224,6 +224,22 @@ describe.skipIf(noOpenSsl !== '')(`the driver kubernetes${noOpenSsl}`, () => {
       expect(new Set(api.seen)).toEqual(granted(api.rules))
     })
 
+    it('adopts its own, and none that another scheduler made of another CronJob in the same slot', async () => {
+      api.objects.set('cronjobs/scheduler-dump', cronJob)
+      const change = { kubernetesObject: 'cronjob', cronJob: 'scheduler-dump' }
+      await world.run({ config: change })
+      await forgetAnswer()
+      expect(await world.run({ config: change })).toMatchObject({ outcome: 'partial' })
+      expect(await states()).toEqual(['running'])
+      await forgetAnswer()
+      const [, job] = [...api.objects].find(([name]) => name.startsWith('jobs/')) ?? []
+      const { metadata } = job as { metadata: { annotations: Record<string, string> } }
+      metadata.annotations[templateAnnotation] = 'CronJob/other-dump'
+      const reason = expect.stringContaining('namePrefix') as string
+      expect(await world.run({ config: change })).toMatchObject({ errorCode: 'name-taken', reason })
+      expect(await states()).toEqual(['announced'])
+    })
+
     it('makes one from a file', async () => {
       const file = join(api.serviceAccountFolder, 'job.yaml')
       writeFileSync(
@@ -280,5 +296,18 @@ describe('isOurs', () => {
     expect(isOurs(job, job)).toBe(true)
     expect(isOurs({ ...job, metadata: { ...job.metadata, annotations: {} } }, job)).toBe(false)
     expect(isOurs(jobObject({ ...identity, slotId: 'other' }, cronJob), job)).toBe(false)
+  })
+
+  it('tells Jobs of the same slot apart by what they were made of', () => {
+    const job = jobObject(identity, cronJob)
+    expect(job.metadata.annotations).toMatchObject({ [templateAnnotation]: 'CronJob/scheduler-dump' })
+    const other = { ...cronJob, metadata: { name: 'dump-of-another-database' } }
+    expect(isOurs(jobObject(identity, other), job)).toBe(false)
+    const file = { kind: 'Job', metadata: { name: 'scheduler-dump' }, spec: cronJob.spec.jobTemplate.spec }
+    expect(isOurs(jobObject(identity, file), job)).toBe(false)
+    expect(isOurs(jobObject(identity, file), jobObject(identity, file))).toBe(true)
+    // A file without a name, and an annotation in a template that says something else.
+    const nameless = { ...file, metadata: { annotations: { [templateAnnotation]: 'CronJob/scheduler-dump' } } }
+    expect(isOurs(jobObject(identity, nameless), job)).toBe(false)
   })
 })

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { backupName, dumpObjectName, manifestObjectName } from '../src/names.js'
-import { judgeRunning, newestGood, planBackup, predictCommandMs, predictDumpMs, tooSmall } from '../src/plan.js'
+import {
+  doesNotFit,
+  judgeRunning,
+  newestGood,
+  planBackup,
+  predictCommandMs,
+  predictDumpMs,
+  tooSmall,
+} from '../src/plan.js'
 import type { BackupRecord, BackupState } from '../src/tables.js'
 import { before, config, dayMs, hourMs, now, row } from './rows.js'
 
@@ -116,7 +124,32 @@ describe('predictCommandMs', () => {
     expect(predictCommandMs([], options)).toBe(30_000)
     const quick = row({ driver: 'command', finishedAt: new Date(before(dayMs).getTime() + 4000) })
     expect(predictCommandMs([quick], options)).toBe(7000)
-    expect(predictCommandMs([row({ driver: 'command' })], options)).toBe(30_000)
+    const justFits = row({ driver: 'command', finishedAt: new Date(before(dayMs).getTime() + 29_000) })
+    expect(predictCommandMs([justFits], options)).toBe(30_000)
+  })
+
+  it('is beyond the deadline for a command that was seen to need longer', () => {
+    const took = row({ driver: 'command', finishedAt: new Date(before(dayMs).getTime() + 20 * 60_000) })
+    expect(predictCommandMs([took], config({ commandTimeout: '30s' }))).toBe(2000 + 25 * 60_000)
+    // Where it may take that long, the margin is no reason not to begin.
+    expect(predictCommandMs([took], config({ commandTimeout: '21m' }))).toBe(21 * 60_000)
+  })
+})
+
+describe('doesNotFit', () => {
+  const judged = (lateByMs: number) => doesNotFit({ predictedMs: 1_500_400, leftMs: 36_900, lateByMs })
+
+  it('is told once nobody took it within two hours of the slot', () => {
+    expect(judged(2 * hourMs + 1)).toMatchObject({
+      key: 'does-not-fit',
+      severity: 'error',
+      summary: expect.stringMatching(/1501 s.* 36 s .*CronJob of its own/) as string,
+    })
+  })
+
+  it('pages nobody while a CronJob of its own may still take it', () => {
+    expect(judged(0)).toBeUndefined()
+    expect(judged(2 * hourMs)).toBeUndefined()
   })
 })
 

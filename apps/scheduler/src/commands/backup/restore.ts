@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { ConnectionStringError, openConnections, parseConnectionString } from '@battlescope/database'
 import { codeOf, exitCodes, SchedulerError } from '@battlescope/scheduler-core'
 import {
+  checkDump,
   restoreDump,
   restoreProblems,
   selectTarget,
@@ -39,7 +40,8 @@ export async function restore(host: Host, options: BackupRestoreOptions): Promis
     const facts = await readTarget(url, host.stop)
     const problems = restoreProblems(manifest, facts, options)
     if (problems.length > 0) throw new SchedulerError('usage', `nothing was restored: ${problems.join('; ')}`)
-    if (!options.dryRun) await restoreDump(store, programs, manifest, { noOwner: options.noOwner, signal: host.stop })
+    if (options.dryRun) await checkDump(store, programs, manifest.object, manifest, { signal: host.stop })
+    else await restoreDump(store, programs, manifest, { noOwner: options.noOwner, signal: host.stop })
     const output = new Output(host)
     const said = { name: manifest.name, object: manifest.object, takenAt: manifest.startedAt, dryRun: options.dryRun }
     if (options.json === true) output.json({ ...said, target: `${target.host}:${target.port}/${target.database}` })
@@ -48,7 +50,7 @@ export async function restore(host: Host, options: BackupRestoreOptions): Promis
       const where = `${target.database} on ${target.host}:${target.port}`
       output.line(
         options.dryRun
-          ? `${what} would be restored into ${where}`
+          ? `${what} is as it was written, and would be restored into ${where}`
           : `${what} is restored into ${where}; run ANALYZE there`,
       )
     }

@@ -19,7 +19,7 @@ interface Verified {
   readonly problem: string | undefined
 }
 
-/** @returns 80 when anything is not as it should be */
+/** @returns 80 when anything is not as it should be, or there is nothing */
 export async function verify(host: Host, options: BackupVerifyOptions): Promise<number> {
   host.endAtSignal()
   return withDumps(host, options, async ({ store, listing }) => {
@@ -49,10 +49,13 @@ export async function verify(host: Host, options: BackupVerifyOptions): Promise<
           `${problem === undefined ? 'good' : output.paint('wrong', 'red')}  ${object}  ${problem ?? sizeOf(sizeBytes ?? 0)}`,
         )
       output.line(
-        `${verified.length} dumps ${options.deep ? 'read and unpacked' : 'read'}: ${wrong.length === 0 ? 'all as they should be' : `${wrong.length} wrong`}`,
+        verified.length === 0
+          ? `there are no dumps in ${store.location}: nothing could be restored from it`
+          : `${verified.length} dumps ${options.deep ? 'read and unpacked' : 'read'}: ${wrong.length === 0 ? 'all as they should be' : `${wrong.length} wrong`}`,
       )
     }
-    return wrong.length === 0 ? exitCodes.ok.code : exitCodes.findings.code
+    // No backup at all is the worst that can be found: a wrong URL or prefix must not pass for a good one, either.
+    return verified.length > 0 && wrong.length === 0 ? exitCodes.ok.code : exitCodes.findings.code
   })
 }
 
