@@ -75,6 +75,9 @@ const severityOf: Readonly<Record<UnknownCause, Severity>> = {
   'no-answer': 'warning',
 }
 
+/** Milliseconds: a statement that was too slow once, or a connection that was lost, is no reason to wake anybody either. */
+const leastSilenceMs = 15 * 60_000
+
 export function unknownFinding(
   check: AnyCheck,
   { cause, reason, dependsOn }: { cause: UnknownCause; reason: string; dependsOn?: readonly string[] },
@@ -85,7 +88,7 @@ export function unknownFinding(
     severity: severityOf[cause],
     summary: `${check.key} is unknown: ${reason}`,
     details: { cause, reason, check: check.description },
-    holdDownMs: options.holdDown,
+    holdDownMs: cause === 'no-answer' ? Math.max(options.holdDown, leastSilenceMs) : options.holdDown,
     ...(dependsOn === undefined ? {} : { dependsOn }),
   }
 }

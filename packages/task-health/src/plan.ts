@@ -70,7 +70,7 @@ export function planChecks(chosen: readonly Chosen[], occasion: Occasion): reado
 export function isDue({ check, options, before }: Chosen, { slotId, now }: Occasion): boolean {
   if (before === undefined || before.options !== fingerprint(options)) return true
   if (before.slotId === slotId) return false
-  if (options.interval === undefined) return true
+  if (options.interval === undefined || before.state === 'unknown') return true
   const everyMs = options.interval
   const span = (ms: number) => Math.floor((ms + (hash(check.key) % everyMs)) / everyMs)
   return span(before.madeAtMs) !== span(now.getTime())

@@ -75,6 +75,19 @@ describe('when a check is due', () => {
     expect(isDue(sixHourlyAt('2026-11-27T12:00:00Z'), now)).toBe(true)
   })
 
+  it('is due in the next run when it was unknown, whatever the interval, but once in a slot', () => {
+    const before = entryOf(
+      chosen({ options: sixHourly }),
+      unknown('no-answer', 'too slow'),
+      at('2026-11-25T12:00:00Z', 'slot 1'),
+    )
+    const blind = chosen({ options: sixHourly, before })
+    expect(isDue(blind, at('2026-11-25T12:00:20Z', 'slot 1'))).toBe(false)
+    expect(isDue(blind, at('2026-11-25T12:05:00Z', 'slot 2'))).toBe(true)
+    const seeing = { ...blind, before: entryOf(blind, measured(0), at('2026-11-25T12:05:00Z', 'slot 2')) }
+    expect(isDue(seeing, at('2026-11-25T12:10:00Z', 'slot 3'))).toBe(false)
+  })
+
   it('begins spans of different checks at different times', () => {
     const now = Date.parse('2026-11-25T00:00:00Z')
     const begin = (key: string) => {
@@ -188,6 +201,16 @@ describe('what a check leaves behind', () => {
   it('says in a whisper what nobody configured', () => {
     const { findings } = entryOf(chosen(), unknown('not-configured', 'REDIS_URL is not set'), now)
     expect(findings).toMatchObject([{ severity: 'info', summary: 'some-rows is unknown: REDIS_URL is not set' }])
+  })
+
+  it.each([
+    ['no-answer', 0, 900_000],
+    ['no-answer', 3_600_000, 3_600_000],
+    ['not-permitted', 0, 0],
+    ['not-configured', 60_000, 60_000],
+  ] as const)('holds %s down, with an own hold-down of %i ms, for %i ms', (cause, holdDown, holdDownMs) => {
+    const { findings } = entryOf(chosen({ options: { ...options, holdDown } }), unknown(cause, 'why'), now)
+    expect(findings).toMatchObject([{ key: 'some-rows:unknown', holdDownMs }])
   })
 
   it('takes a finding back when there is nothing of the kind any more', () => {
