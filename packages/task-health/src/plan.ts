@@ -105,16 +105,22 @@ export function obstacleOf(
     const missing = columns.filter((column) => !facts.columns.has(column))
     if (missing.length > 0) return notApplicable(`${relation} has no column ${missing.join(', ')}`)
     if (!facts.readable) {
-      return unknown('not-permitted', `the grant is missing: GRANT SELECT ON ${relation} TO ${catalog.user}`)
+      return unknown('not-permitted', `the grant is missing: GRANT SELECT ON ${relation} TO ${catalog.user}`, {
+        missing: `select-${relation}`,
+      })
     }
   }
   for (const role of needs.roles ?? []) {
     if (!catalog.roles.has(role)) {
-      return unknown('not-permitted', `the grant is missing: GRANT ${role} TO ${catalog.user}`)
+      return unknown('not-permitted', `the grant is missing: GRANT ${role} TO ${catalog.user}`, {
+        missing: `grant-${role}`,
+      })
     }
   }
   for (const kind of needs.clients ?? []) {
-    if (!hasClient(kind)) return unknown('not-configured', configuredBy[kind] ?? `no client '${kind}' is configured`)
+    if (!hasClient(kind)) {
+      return unknown('not-configured', configuredBy[kind] ?? `no client '${kind}' is configured`, { missing: kind })
+    }
   }
   return undefined
 }
