@@ -141,6 +141,8 @@ export type Outcome<Reading, Memory = unknown> =
       readonly cause: UnknownCause
       /** Which grant, URL or answer is missing. */
       readonly reason: string
+      /** What many checks may miss at once; it names the one finding of all of them. Stable: no name of a role, no text for people. */
+      readonly missing?: string
       /** Findings that explain it, as in {@link Finding.dependsOn}. */
       readonly dependsOn?: readonly string[]
     }
@@ -150,8 +152,12 @@ export function measured<Reading, Memory = unknown>(reading: Reading, memory?: M
   return { outcome: 'measured', reading, ...(memory === undefined ? {} : { memory }) }
 }
 
-export function unknown(cause: UnknownCause, reason: string, dependsOn?: readonly string[]): Outcome<never, never> {
-  return { outcome: 'unknown', cause, reason, ...(dependsOn === undefined ? {} : { dependsOn }) }
+export function unknown(
+  cause: UnknownCause,
+  reason: string,
+  more: { readonly missing?: string; readonly dependsOn?: readonly string[] } = {},
+): Outcome<never, never> {
+  return { outcome: 'unknown', cause, reason, ...more }
 }
 
 export function notApplicable(reason: string): Outcome<never, never> {

@@ -1,6 +1,6 @@
 /** The one place where findings are made. */
 import type { Finding, Severity } from '@battlescope/scheduler-core'
-import type { AnyCheck, CheckOptions, Found, UnknownCause } from './check.js'
+import type { AnyCheck, CheckOptions, Found, Outcome, UnknownCause } from './check.js'
 
 /** Findings that one check may have in one run: whoever has more than that to say has one thing to say. */
 export const mostFindings = 20
@@ -30,42 +30,35 @@ export function findingsOf(check: AnyCheck, found: readonly Found[], options: Ch
   return [...shown.slice(0, -1), { ...last, summary: `${last.summary} (and ${more} more)` }]
 }
 
-/** What one mistake may keep many checks from. */
-const shared: ReadonlySet<unknown> = new Set<UnknownCause>(['not-configured', 'not-permitted'])
-
-/** Checks that cannot be made for one and the same reason are one thing to say: a grant that is missing is one mistake, not eight. */
+/**
+ * Checks that miss one and the same thing are one thing to say: a grant that is missing is one mistake, not eight. Its key says what is
+ * missing, also when a single check misses it: the number of checks changes, and the alert stays the same.
+ */
 export function gathered(findings: readonly Finding[]): readonly Finding[] {
-  const groups = new Map<unknown, readonly Finding[]>()
+  const groups = new Map<string, readonly Finding[]>()
   for (const finding of findings) {
-    const { cause, reason } = finding.details ?? {}
-    const group = shared.has(cause) ? reason : finding.key
-    groups.set(group, [...(groups.get(group) ?? []), finding])
+    const key = sharedKeyOf(finding) ?? finding.key
+    groups.set(key, [...(groups.get(key) ?? []), finding])
   }
-  return [...groups].flatMap(([reason, group]) => {
+  return [...groups].flatMap(([key, group]) => {
     const [first] = group
-    if (first === undefined || group.length === 1) return group
+    if (first === undefined || sharedKeyOf(first) === undefined) return group
+    const { cause, reason } = first.details ?? {}
     return [
       {
         ...first,
-        key: keyOf({ key: 'unknown' }, slugOf(String(reason))),
-        summary: `${group.length} checks are unknown: ${String(reason)}`,
-        details: {
-          cause: first.details?.['cause'],
-          reason,
-          checks: group.map(({ key }) => key.replace(/:unknown$/, '')),
-        },
+        key,
+        summary: `${group.length} ${group.length === 1 ? 'check is' : 'checks are'} unknown: ${String(reason)}`,
+        details: { cause, reason, checks: group.map((one) => one.key.replace(/:unknown$/, '')) },
       },
     ]
   })
 }
 
-/** As stable as the text that it is made of. */
-function slugOf(text: string): string {
-  return text
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9_]+/g, '-')
-    .replaceAll(/^-|-$/g, '')
-    .slice(0, 80)
+/** Undefined where nothing is said to be missing: of an error that was thrown, nobody knows who else would meet it. */
+function sharedKeyOf({ details }: Finding): string | undefined {
+  const missing = details?.['missing']
+  return typeof missing === 'string' ? keyOf({ key: 'unknown' }, missing) : undefined
 }
 
 /** What nobody configured is worth knowing, and no reason to wake anybody. */
@@ -75,17 +68,20 @@ const severityOf: Readonly<Record<UnknownCause, Severity>> = {
   'no-answer': 'warning',
 }
 
+/** Milliseconds: a statement that was too slow once, or a connection that was lost, is no reason to wake anybody either. */
+const leastSilenceMs = 15 * 60_000
+
 export function unknownFinding(
   check: AnyCheck,
-  { cause, reason, dependsOn }: { cause: UnknownCause; reason: string; dependsOn?: readonly string[] },
+  { cause, reason, missing, dependsOn }: Extract<Outcome<never>, { outcome: 'unknown' }>,
   options: CheckOptions,
 ): Finding {
   return {
     key: keyOf(check, 'unknown'),
     severity: severityOf[cause],
     summary: `${check.key} is unknown: ${reason}`,
-    details: { cause, reason, check: check.description },
-    holdDownMs: options.holdDown,
+    details: { cause, reason, check: check.description, ...(missing === undefined ? {} : { missing }) },
+    holdDownMs: cause === 'no-answer' ? Math.max(options.holdDown, leastSilenceMs) : options.holdDown,
     ...(dependsOn === undefined ? {} : { dependsOn }),
   }
 }

@@ -70,7 +70,7 @@ export function planChecks(chosen: readonly Chosen[], occasion: Occasion): reado
 export function isDue({ check, options, before }: Chosen, { slotId, now }: Occasion): boolean {
   if (before === undefined || before.options !== fingerprint(options)) return true
   if (before.slotId === slotId) return false
-  if (options.interval === undefined) return true
+  if (options.interval === undefined || before.state === 'unknown') return true
   const everyMs = options.interval
   const span = (ms: number) => Math.floor((ms + (hash(check.key) % everyMs)) / everyMs)
   return span(before.madeAtMs) !== span(now.getTime())
@@ -105,16 +105,22 @@ export function obstacleOf(
     const missing = columns.filter((column) => !facts.columns.has(column))
     if (missing.length > 0) return notApplicable(`${relation} has no column ${missing.join(', ')}`)
     if (!facts.readable) {
-      return unknown('not-permitted', `the grant is missing: GRANT SELECT ON ${relation} TO ${catalog.user}`)
+      return unknown('not-permitted', `the grant is missing: GRANT SELECT ON ${relation} TO ${catalog.user}`, {
+        missing: `select-${relation}`,
+      })
     }
   }
   for (const role of needs.roles ?? []) {
     if (!catalog.roles.has(role)) {
-      return unknown('not-permitted', `the grant is missing: GRANT ${role} TO ${catalog.user}`)
+      return unknown('not-permitted', `the grant is missing: GRANT ${role} TO ${catalog.user}`, {
+        missing: `grant-${role}`,
+      })
     }
   }
   for (const kind of needs.clients ?? []) {
-    if (!hasClient(kind)) return unknown('not-configured', configuredBy[kind] ?? `no client '${kind}' is configured`)
+    if (!hasClient(kind)) {
+      return unknown('not-configured', configuredBy[kind] ?? `no client '${kind}' is configured`, { missing: kind })
+    }
   }
   return undefined
 }

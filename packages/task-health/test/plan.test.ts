@@ -1,12 +1,21 @@
 import { z } from 'zod'
 import { describe, expect, it } from 'vitest'
-import { defineCheck, measured, notApplicable, unknown, type AnyCheck, type AnyOptions } from '../src/check.js'
+import {
+  defineCheck,
+  measured,
+  notApplicable,
+  unknown,
+  type AnyCheck,
+  type AnyOptions,
+  type Outcome,
+} from '../src/check.js'
 import { configOf, optionName, optionsOf } from '../src/config.js'
 import { checks } from '../src/checks.js'
-import { findingsOf, gathered, mostFindings } from '../src/findings.js'
+import { findingsOf, mostFindings } from '../src/findings.js'
 import {
   choose,
   countStates,
+  cursorSchema,
   entryOf,
   findingsIn,
   isDue,
@@ -73,6 +82,19 @@ describe('when a check is due', () => {
     expect(isDue(before, now)).toBe(false)
     expect(isDue({ ...before, options: { ...sixHourly, rows: 4 } }, now)).toBe(true)
     expect(isDue(sixHourlyAt('2026-11-27T12:00:00Z'), now)).toBe(true)
+  })
+
+  it('is due in the next run when it was unknown, whatever the interval, but once in a slot', () => {
+    const before = entryOf(
+      chosen({ options: sixHourly }),
+      unknown('no-answer', 'too slow'),
+      at('2026-11-25T12:00:00Z', 'slot 1'),
+    )
+    const blind = chosen({ options: sixHourly, before })
+    expect(isDue(blind, at('2026-11-25T12:00:20Z', 'slot 1'))).toBe(false)
+    expect(isDue(blind, at('2026-11-25T12:05:00Z', 'slot 2'))).toBe(true)
+    const seeing = { ...blind, before: entryOf(blind, measured(0), at('2026-11-25T12:05:00Z', 'slot 2')) }
+    expect(isDue(seeing, at('2026-11-25T12:10:00Z', 'slot 3'))).toBe(false)
   })
 
   it('begins spans of different checks at different times', () => {
@@ -149,6 +171,14 @@ describe('what stands in the way of a check', () => {
     expect(obstacleOf(needs, catalog, none)).toMatchObject({ outcome, reason })
   })
 
+  it.each([
+    ['a grant', { relations: [{ relation: 'public.b', columns: [] }] }, 'select-public.b'],
+    ['a role', { roles: ['pg_x'] }, 'grant-pg_x'],
+    ['a client', { clients: ['redis'] as never[] }, 'redis'],
+  ])('names %s in a way that others share', (_, needs, missing) => {
+    expect(obstacleOf(needs, catalog, none)).toMatchObject({ outcome: 'unknown', missing })
+  })
+
   it('nothing, where all is there', () => {
     const needs = {
       relations: [{ relation: 'public.a', columns: ['id'] }],
@@ -174,7 +204,8 @@ describe('what a check leaves behind', () => {
   const wrong = made('2026-11-25T12:00:00Z', 5)
 
   it('keeps what was wrong when it is unknown, and says that it is', () => {
-    const entry = entryOf(chosen({ before: wrong }), unknown('no-answer', 'Redis does not answer', ['health/x']), now)
+    const silent = unknown('no-answer', 'Redis does not answer', { dependsOn: ['health/x'] })
+    const entry = entryOf(chosen({ before: wrong }), silent, now)
     expect(entry.state).toBe('unknown')
     expect(entry.findings.map(({ key, severity, dependsOn }) => ({ key, severity, dependsOn }))).toEqual([
       { key: 'some-rows:unknown', severity: 'warning', dependsOn: ['health/x'] },
@@ -188,6 +219,16 @@ describe('what a check leaves behind', () => {
   it('says in a whisper what nobody configured', () => {
     const { findings } = entryOf(chosen(), unknown('not-configured', 'REDIS_URL is not set'), now)
     expect(findings).toMatchObject([{ severity: 'info', summary: 'some-rows is unknown: REDIS_URL is not set' }])
+  })
+
+  it.each([
+    ['no-answer', 0, 900_000],
+    ['no-answer', 3_600_000, 3_600_000],
+    ['not-permitted', 0, 0],
+    ['not-configured', 60_000, 60_000],
+  ] as const)('holds %s down, with an own hold-down of %i ms, for %i ms', (cause, holdDown, holdDownMs) => {
+    const { findings } = entryOf(chosen({ options: { ...options, holdDown } }), unknown(cause, 'why'), now)
+    expect(findings).toMatchObject([{ key: 'some-rows:unknown', holdDownMs }])
   })
 
   it('takes a finding back when there is nothing of the kind any more', () => {
@@ -274,33 +315,76 @@ describe('the list of checks', () => {
 })
 
 describe('checks that cannot be made for the same reason', () => {
-  const unknownOf = (key: string, outcome: ReturnType<typeof unknown>) => {
-    const entry = entryOf(chosen({ check: { ...check, key } }), outcome, at('2026-11-25T12:00:00Z'))
-    return findingsIn({ checks: { [key]: entry } })
-  }
-  const missing = unknown('not-permitted', 'the grant is missing: GRANT pg_monitor TO battlescope')
+  const entryFor = (key: string, outcome: Outcome<never, never>) =>
+    entryOf(chosen({ check: { ...check, key } }), outcome, at('2026-11-25T12:00:00Z'))
+  const findingsFor = (outcomes: Readonly<Record<string, Outcome<never, never>>>) =>
+    findingsIn({
+      checks: Object.fromEntries(Object.entries(outcomes).map(([key, one]) => [key, entryFor(key, one)])),
+    })
+  const missing = unknown('not-permitted', 'the grant is missing: GRANT pg_monitor TO battlescope', {
+    missing: 'grant-pg_monitor',
+  })
 
-  it('are one finding, with a key that stays', () => {
-    const findings = [...unknownOf('a', missing), ...unknownOf('b', missing)]
-    expect(gathered(findings)).toMatchObject([
+  it('are one finding, whose key does not depend on how many they are', () => {
+    expect(findingsFor({ a: missing, b: missing })).toMatchObject([
       {
-        key: 'unknown:the-grant-is-missing-grant-pg_monitor-to-battlescope',
+        key: 'unknown:grant-pg_monitor',
         severity: 'warning',
         summary: '2 checks are unknown: the grant is missing: GRANT pg_monitor TO battlescope',
-        details: { checks: ['a', 'b'] },
+        details: { cause: 'not-permitted', checks: ['a', 'b'] },
+      },
+    ])
+    expect(findingsFor({ b: missing })).toMatchObject([
+      {
+        key: 'unknown:grant-pg_monitor',
+        summary: '1 check is unknown: the grant is missing: GRANT pg_monitor TO battlescope',
+        details: { checks: ['b'] },
       },
     ])
   })
 
-  it('stay apart where the reason is another, or no answer came', () => {
-    const other = unknown('not-configured', 'REDIS_URL is not set')
+  it('have the same key for another role, whose name is in the text alone', () => {
+    const keys = ['battlescope', 'health'].map((user) => {
+      const catalog: Catalog = { user, roles: new Set(), relations: new Map() }
+      const outcome = obstacleOf({ roles: ['pg_monitor'] }, catalog, () => true)
+      return outcome === undefined ? [] : findingsFor({ a: outcome }).map(({ key }) => key)
+    })
+    expect(keys).toEqual([['unknown:grant-pg_monitor'], ['unknown:grant-pg_monitor']])
+  })
+
+  it('stay apart where another thing is missing, an error was thrown, or no answer came', () => {
+    const refused = unknownFrom(Object.assign(new Error('permission denied for table a'), { code: '42501' }))
     const silent = unknown('no-answer', 'too slow')
-    const findings = [
-      ...unknownOf('a', missing),
-      ...unknownOf('b', other),
-      ...unknownOf('c', silent),
-      ...unknownOf('d', silent),
-    ]
-    expect(gathered(findings).map(({ key }) => key)).toEqual(['a:unknown', 'b:unknown', 'c:unknown', 'd:unknown'])
+    const redis = unknown('not-configured', 'REDIS_URL is not set', { missing: 'redis' })
+    const findings = findingsFor({ a: missing, b: redis, c: silent, d: silent, e: refused, f: refused })
+    expect(findings.map(({ key }) => key)).toEqual([
+      'unknown:grant-pg_monitor',
+      'unknown:redis',
+      'c:unknown',
+      'd:unknown',
+      'e:unknown',
+      'f:unknown',
+    ])
+  })
+
+  it('keep the finding of an entry that an older version stored', () => {
+    const old = { ...entryFor('a', unknown('not-permitted', 'the grant is missing: GRANT pg_monitor TO battlescope')) }
+    const stored = cursorSchema.parse({
+      checks: {
+        a: { ...old, findings: [{ key: 'a:unknown', severity: 'warning', summary: 'a is unknown', details: {} }] },
+        b: { ...old, findings: [{ key: 'b:unknown', severity: 'warning', summary: 'b is unknown' }] },
+      },
+    })
+    expect(findingsIn(stored).map(({ key, summary }) => ({ key, summary }))).toEqual([
+      { key: 'a:unknown', summary: 'a is unknown' },
+      { key: 'b:unknown', summary: 'b is unknown' },
+    ])
+  })
+
+  it('report beside it what was wrong before', () => {
+    const before = entryOf(chosen(), measured(5), at('2026-11-25T11:55:00Z'))
+    const entry = entryOf(chosen({ before }), missing, at('2026-11-25T12:00:00Z'))
+    const keys = findingsIn({ checks: { 'some-rows': entry } }).map(({ key }) => key)
+    expect(keys).toEqual(['unknown:grant-pg_monitor', 'some-rows'])
   })
 })

@@ -65,7 +65,7 @@ it('finds each service that is not well, with the part that fails', async () => 
 
 it('says which option is missing', async () => {
   expect(lines(await run(undefined))).toEqual([
-    'info service-health:unknown: service-health is unknown: no services are named: set SCHEDULER_HEALTH_SERVICES',
+    'info unknown:services: 1 check is unknown: no services are named: set SCHEDULER_HEALTH_SERVICES',
   ])
 })
 

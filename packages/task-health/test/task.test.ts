@@ -124,8 +124,8 @@ describe('what a check needs', () => {
     try {
       const run = await runHealth(database, { checks, databaseUrl: url.href })
       expect(lines(run)).toEqual([
-        `warning needs:unknown: needs is unknown: the grant is missing: GRANT SELECT ON public.numbers TO ${role}`,
-        `warning role:unknown: role is unknown: the grant is missing: GRANT pg_monitor TO ${role}`,
+        `warning unknown:select-public.numbers: 1 check is unknown: the grant is missing: GRANT SELECT ON public.numbers TO ${role}`,
+        `warning unknown:grant-pg_monitor: 1 check is unknown: the grant is missing: GRANT pg_monitor TO ${role}`,
       ])
       await database.query(`GRANT SELECT ON public.numbers TO "${role}"; GRANT pg_monitor TO "${role}"`)
       expect(lines(await runHealth(database, { checks, databaseUrl: url.href }))).toEqual([
@@ -140,7 +140,7 @@ describe('what a check needs', () => {
   it('says which URL is missing, in a whisper', async () => {
     const check = checkOf('needs', () => Promise.resolve('read'), { needs: () => ({ clients: ['redis'] }) })
     expect(lines(await runHealth(database, { checks: [check] }))).toEqual([
-      'info needs:unknown: needs is unknown: REDIS_URL is not set',
+      'info unknown:redis: 1 check is unknown: REDIS_URL is not set',
     ])
   })
 })

@@ -9,8 +9,8 @@ import { sharedReading } from './shared-reading.js'
 /** Without it the server hides what others do: their state is NULL, and none would seem to be old. */
 const needs = (): Needs => ({ roles: ['pg_read_all_stats'] })
 
-/** A dump holds one snapshot from its first to its last byte, and has to. */
-const dumps = ['pg_dump', 'pg_dumpall', 'pg_basebackup', 'pg_restore']
+/** A dump holds one snapshot from its first to its last byte, and has to. The last is the name of those that the task `backup` makes. */
+const dumps = ['pg_dump', 'pg_dumpall', 'pg_basebackup', 'pg_restore', 'battlescope-scheduler backup']
 
 const readSessions = sharedReading(({ db }) => selectSessions(db, dumps))
 

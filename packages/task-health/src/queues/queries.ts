@@ -33,28 +33,35 @@ async function selectWaiting(db: Kysely<unknown>, rows: RawBuilder<unknown>): Pr
   return { rows: count, isCapped: count >= mostRows, oldestAt: counts[0]?.oldest ?? undefined }
 }
 
-/** By the index on `status`. */
+/**
+ * By the index on `status`. Of a large backlog PostgreSQL expects to meet enough rows soon without it, and reads all finished ones in front
+ * of them; the order keeps it to the index, and BETWEEN keeps the order, which would be dropped as constant beside an equality.
+ */
 export function selectPendingEnrichments(db: Kysely<unknown>, enrichments: string): Promise<Waiting> {
-  return selectWaiting(db, sql`SELECT e.created_at AS at FROM ${tableOf(enrichments)} e WHERE e.status = 'pending'`)
+  return selectWaiting(
+    db,
+    sql`SELECT e.created_at AS at FROM ${tableOf(enrichments)} e
+      WHERE e.status BETWEEN 'pending' AND 'pending' ORDER BY e.status`,
+  )
 }
 
-/** Begun, or not even begun, and untouched since then. By the index on `status`. */
+/** Begun, or not even begun, and untouched since then. By the index on `status`, and kept to it in the same way. */
 export function selectStuckEnrichments(db: Kysely<unknown>, enrichments: string, since: Date): Promise<Waiting> {
   return selectWaiting(
     db,
     sql`SELECT u.updated_at AS at FROM (
         SELECT e.updated_at FROM ${tableOf(enrichments)} e
-        WHERE e.status IN ('pending', 'processing') LIMIT ${mostRows}) u
+        WHERE e.status IN ('pending', 'processing') ORDER BY e.status LIMIT ${mostRows}) u
       WHERE u.updated_at < ${since}`,
   )
 }
 
-/** By the index on `processed_at`; those within the processing delay wait on purpose and are left out. */
+/** By the index on `processed_at`, to which the order keeps it; those within the processing delay wait on purpose and are left out. */
 export function selectUnclustered(db: Kysely<unknown>, killmails: string, readyBefore: Date): Promise<Waiting> {
   return selectWaiting(
     db,
     sql`SELECT k.occurred_at AS at FROM ${tableOf(killmails)} k
-      WHERE k.processed_at IS NULL AND k.occurred_at <= ${readyBefore}`,
+      WHERE k.processed_at IS NULL AND k.occurred_at <= ${readyBefore} ORDER BY k.processed_at`,
   )
 }
 

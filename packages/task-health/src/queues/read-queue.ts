@@ -18,7 +18,9 @@ export interface QueueKeys {
 /** The queue of the settings, in REDIS_URL; or why it cannot be read, which is then explained by the check of Redis itself. */
 export async function openQueue(context: CheckContext): Promise<QueueKeys | Outcome<never, never>> {
   const reader = await context.redis()
-  if (!reader.configured.includes(queueRedis)) return unknown('not-configured', 'REDIS_URL is not set')
+  if (!reader.configured.includes(queueRedis)) {
+    return unknown('not-configured', 'REDIS_URL is not set', { missing: 'redis' })
+  }
   const keyOf = (part: string) => `${context.settings.queuePrefix}:${context.settings.queue}:${part}`
   try {
     // BullMQ keeps all keys of a queue in one slot.
@@ -27,7 +29,7 @@ export async function openQueue(context: CheckContext): Promise<QueueKeys | Outc
   } catch (error) {
     context.signal.throwIfAborted()
     const reason = error instanceof Error ? error.message : String(error)
-    return unknown('no-answer', reason, redisFindings)
+    return unknown('no-answer', reason, { dependsOn: redisFindings })
   }
 }
 

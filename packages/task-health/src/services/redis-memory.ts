@@ -44,7 +44,9 @@ export const redisMemory = defineCheck({
       }
     } catch (error) {
       context.signal.throwIfAborted()
-      return unknown('no-answer', error instanceof Error ? error.message : String(error), redisFindings)
+      return unknown('no-answer', error instanceof Error ? error.message : String(error), {
+        dependsOn: redisFindings,
+      })
     }
     return measured([...servers.values()])
   },

@@ -34,7 +34,9 @@ export const serviceHealth = defineCheck({
   read: async (context, options) => {
     const services = Object.entries(context.settings.services ?? {})
     if (services.length === 0) {
-      return unknown('not-configured', 'no services are named: set SCHEDULER_HEALTH_SERVICES')
+      return unknown('not-configured', 'no services are named: set SCHEDULER_HEALTH_SERVICES', {
+        missing: 'services',
+      })
     }
     const http = await context.http()
     const ask = async ([name, url]: [string, string]): Promise<ServiceAnswer> => {

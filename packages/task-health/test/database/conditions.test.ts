@@ -78,8 +78,8 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
     expect(JSON.stringify([long.found, idle.found])).not.toContain('hunter2')
   })
 
-  it('leaves dumps out of long transactions', async () => {
-    const client = await session('pg_dump')
+  it.each(['pg_dump', 'battlescope-scheduler backup'])('leaves dumps out of long transactions: %s', async (name) => {
+    const client = await session(name)
     await client.query('BEGIN; SELECT 1')
     expect((await look(longTransactions, { url: database.url, options: { age: atOnce } })).found).toEqual([])
   })

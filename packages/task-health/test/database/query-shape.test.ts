@@ -8,6 +8,16 @@ describe('queryShape', () => {
     ['SELECT $$hunter2$$, $tag$hunter2 $$ hunter2$tag$', 'SELECT ?, ?'],
     ['SELECT t1.a2 FROM t1 WHERE b = -1.5e3', 'SELECT t1.a2 FROM t1 WHERE b = ?'],
     ['SELECT  1\n  FROM\tt', 'SELECT ? FROM t'],
+    [`SELECT 1 AS "it's" FROM t WHERE pw = 'hunter2'`, `SELECT ? AS "it's" FROM t WHERE pw = ?`],
+    [`SELECT 'hunter2 "', "say ""it's""" FROM t WHERE pw = 'hunter2'`, `SELECT ?, "say ""it's""" FROM t WHERE pw = ?`],
+    [
+      `SELECT "a$$", "b$x$" FROM t WHERE pw = $$hunter2$$ AND x = $x$hunter2$x$`,
+      `SELECT "a$$", "b$x$" FROM t WHERE pw = ? AND x = ?`,
+    ],
+    [`select "a" from "t" where "b" = $1 and "pw" = 'hunter2'`, `select "a" from "t" where "b" = $1 and "pw" = ?`],
+    [`SELECT a$x$, é$x$ FROM t WHERE pw = 'x$x$hunter2'`, `SELECT a$x$, é$x$ FROM t WHERE pw = ?`],
+    // Cut off by the server in the middle of an identifier.
+    [`SELECT 'hunter2', "it's`, `SELECT ?, "it's`],
     // Cut off by the server in the middle of a literal.
     ["SELECT pgp_sym_decrypt(x, 'hunter2 and mo", 'SELECT pgp_sym_decrypt(x, ?'],
   ])('%s', (query, shape) => {
@@ -19,6 +29,7 @@ describe('queryShape', () => {
     String.raw`SELECT 'C:\', 'hunter2'`,
     "SELECT 1 -- don't\n, 'hunter2'",
     "SELECT /* it's */ 'hunter2'",
+    `SELECT 1 AS "it's -- " FROM t WHERE pw = 'hunter2'`,
     "/* hunter2 */ SELECT 'x'",
     "SELECT U&'hunter2' UESCAPE '!'",
     "SELECT B'1' || 'hunter2' /* ' */ || 'hunter2",
