@@ -271,11 +271,12 @@ export async function selectBuildProgress(
   return rows[0]
 }
 
-export async function selectSessionName(db: Db): Promise<string> {
-  const { rows } = await sql<{ name: string }>`SELECT pg_catalog.current_setting('application_name') AS name`.execute(
-    db,
-  )
-  return rows[0]?.name ?? ''
+/** What this session is called, and when it began: with its pid, what tells it from a later one of the same pid. */
+export async function selectSession(db: Db): Promise<{ readonly name: string; readonly startedAt: string }> {
+  const { rows } = await sql<{ name: string; startedAt: string }>`
+    SELECT pg_catalog.current_setting('application_name') AS name, a.backend_start::text AS "startedAt"
+    FROM pg_catalog.pg_stat_activity a WHERE a.pid = pg_catalog.pg_backend_pid()`.execute(db)
+  return rows[0] ?? { name: '', startedAt: '-infinity' }
 }
 
 // ── writes ───────────────────────────────────────────────────────────────────────────────────────────────────────

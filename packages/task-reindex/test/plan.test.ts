@@ -217,6 +217,8 @@ describe('predictMs', () => {
     expect(predictMs(work, [cutOff, done], config)).toBe(2 * 16_000)
     expect(predictMs(work, [cutOff, cutOff, done], config)).toBe(4 * 16_000)
     expect(predictMs(work, [{ ...cutOff, durationMs: 100_000 }, done], config)).toBe(200_000)
+    // It was cancelled for others, and not because it took too long.
+    expect(predictMs(work, [{ ...cutOff, durationMs: 100_000, errorCode: 'gave-way' }, done], config)).toBe(16_000)
   })
 })
 

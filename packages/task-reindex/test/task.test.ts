@@ -104,6 +104,39 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     })
   })
 
+  it('gives way to somebody who waits for a lock on the table, and says so', async () => {
+    await bloated()
+    const names = (await indexesOf(database)).map(({ name }) => name)
+    const altering = openConnections({ url: database.url, applicationName: 'migration' })
+    try {
+      await otherSession(async (db) => {
+        // An old snapshot keeps the rebuild waiting, however small the index is; it stands in nobody else's way.
+        await sql`DECLARE old CURSOR FOR SELECT 1 FROM pg_catalog.pg_class`.execute(db)
+        const running = run(database, { lockTimeout: 60_000, indexesPerRun: 1 })
+        await expect
+          .poll(() => database.query('SELECT phase FROM pg_stat_progress_create_index'), { timeout: 30_000 })
+          .toEqual([{ phase: 'waiting for old snapshots' }])
+        const altered = altering.transaction({ statementTimeoutMs: 60_000, lockTimeoutMs: 60_000 }, ({ db: other }) =>
+          sql`ALTER TABLE t ADD COLUMN more int`.execute(other),
+        )
+        const ran = await running
+        await altered
+        expect(targets(ran, 'cancel-rebuild')).toEqual(['public.t_label_idx'])
+        expect(ran.task.run?.findings.find(({ key }) => key === 'not-ended')?.summary).toContain(
+          'public.t_label_idx (gave way to 1 session(s)',
+        )
+      })
+    } finally {
+      await altering.close()
+    }
+    expect((await indexesOf(database)).map(({ name, valid }) => [name, valid])).toEqual(
+      names.map((name) => [name, true]),
+    )
+    expect(await rebuildsOf(database)).toContainEqual(
+      expect.objectContaining({ index_name: 'public.t_label_idx', outcome: 'interrupted', error_code: 'gave-way' }),
+    )
+  })
+
   it('drops at once what a rebuild leaves that waited too long, and backs off', async () => {
     await bloated()
     const names = (await indexesOf(database)).map(({ name }) => name)
