@@ -68,9 +68,12 @@ export function planReindex({ indexes, learned, rebuilds, config, now }: PlanInp
   }
 }
 
-/** REINDEX CONCURRENTLY refuses exclusion constraints; and an invalid index is somebody's unfinished work. */
-function canBeRebuilt({ exclusion, valid, accessMethod }: IndexFacts): boolean {
-  return valid && !exclusion && rebuiltMethods.has(accessMethod)
+/**
+ * REINDEX CONCURRENTLY refuses exclusion constraints; an invalid index is somebody's unfinished work; and without its definition nobody could tell
+ * afterwards what a rebuild left.
+ */
+function canBeRebuilt({ exclusion, valid, accessMethod, definition }: IndexFacts): boolean {
+  return valid && !exclusion && definition !== '' && rebuiltMethods.has(accessMethod)
 }
 
 function judge(

@@ -129,12 +129,55 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     } finally {
       await altering.close()
     }
+    // Where the migration was still at it, what was left waited for this run.
+    await run(database)
     expect((await indexesOf(database)).map(({ name, valid }) => [name, valid])).toEqual(
       names.map((name) => [name, true]),
     )
     expect(await rebuildsOf(database)).toContainEqual(
       expect.objectContaining({ index_name: 'public.t_label_idx', outcome: 'interrupted', error_code: 'gave-way' }),
     )
+  })
+
+  it('goes on without what somebody holds in ACCESS EXCLUSIVE, and forgets nothing of it', async () => {
+    await createTable(database)
+    await database.query(`CREATE INDEX t_lower_idx ON t (lower(label)) WHERE at IS NOT NULL`)
+    await createTable(database, 'other')
+    await run(database)
+    const learned = () => database.query('SELECT index_name, definition, first_seen_at FROM scheduler.reindex_index ORDER BY 1')
+    const before = await learned()
+    expect(before).toHaveLength(7)
+    await database.query('UPDATE scheduler.reindex_index SET best_bytes_per_tuple = 1')
+    await otherSession(async (db) => {
+      await sql`LOCK TABLE t IN ACCESS EXCLUSIVE MODE`.execute(db)
+      await sql`REINDEX INDEX public.t_label_idx`.execute(db)
+      const ran = await run(database, { indexesPerRun: 20 })
+      expect(ran.task.run).toMatchObject({ outcome: 'succeeded' })
+      expect(targets(ran).sort()).toEqual(['public.other_at_idx', 'public.other_label_idx', 'public.other_pkey'])
+      expect(await learned()).toHaveLength(7)
+    })
+    expect((await learned()).filter(({ index_name }) => String(index_name).startsWith('public.t_'))).toEqual(
+      before.filter(({ index_name }) => String(index_name).startsWith('public.t_')),
+    )
+  })
+
+  it('closes nothing while the table of an unfinished rebuild cannot be read', async () => {
+    await createTable(database)
+    await database.query(`CREATE INDEX t_lower_idx ON t (lower(label))`)
+    await run(database)
+    await database.query(`
+      INSERT INTO scheduler.reindex_rebuild (id, relation, index_name, definition, table_oid, index_oid, invalid_before, session_name,
+        size_before_bytes, work_bytes, predicted_ms)
+      SELECT gen_random_uuid(), 'public.t', index_name, definition, 't'::regclass, index_oid, '{}', 'nobody', 1, 1, 1
+      FROM scheduler.reindex_index WHERE index_name = 'public.t_lower_idx'`)
+    await otherSession(async (db) => {
+      await sql`LOCK TABLE t IN ACCESS EXCLUSIVE MODE`.execute(db)
+      const ran = await run(database)
+      expect(ran.task.run).toMatchObject({ outcome: 'partial', findings: [{ key: 'leftover' }] })
+      expect(await rebuildsOf(database)).toMatchObject([{ ended: false }])
+    })
+    await run(database)
+    expect(await rebuildsOf(database)).toMatchObject([{ ended: true, outcome: 'interrupted' }])
   })
 
   it('drops at once what a rebuild leaves that waited too long, and backs off', async () => {
