@@ -91,7 +91,7 @@ export async function selectIndexes(db: Db): Promise<readonly IndexFacts[]> {
       coalesce((SELECT o.option_value::bool FROM pg_catalog.pg_options_to_table(x.reloptions) o
         WHERE o.option_name = 'deduplicate_items'), true) AS "deduplicates",
       coalesce(u.idx_scan, 0)::float8 AS "scans", pg_catalog.pg_has_role(t.relowner, 'USAGE')
-        AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS "owned",
+        AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_schema_privilege(n.oid, 'CREATE') AS "owned",
       t.oid IN (SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock'
         AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS "atWork",
       columns.list AS "columns"
