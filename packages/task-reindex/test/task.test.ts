@@ -144,7 +144,8 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     await database.query(`CREATE INDEX t_lower_idx ON t (lower(label)) WHERE at IS NOT NULL`)
     await createTable(database, 'other')
     await run(database)
-    const learned = () => database.query('SELECT index_name, definition, first_seen_at FROM scheduler.reindex_index ORDER BY 1')
+    const learned = () =>
+      database.query('SELECT index_name, definition, first_seen_at FROM scheduler.reindex_index ORDER BY 1')
     const before = await learned()
     expect(before).toHaveLength(7)
     await database.query('UPDATE scheduler.reindex_index SET best_bytes_per_tuple = 1')
@@ -263,6 +264,22 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     expect(targets(ran)).toEqual([])
     expect(findingKeys(ran)).toContain('contradicted')
   })
+
+  it.each(['57014', '55P03', '42P01', 'XX002'])(
+    'rebuilds by growth alone what pgstattuple fails to read with %s',
+    async (code) => {
+      await bloated()
+      await database.query(`CREATE SCHEMA tools; CREATE EXTENSION pgstattuple SCHEMA tools`)
+      await database.query(`
+      CREATE OR REPLACE FUNCTION tools.pgstatindex(relname regclass, OUT version int, OUT tree_level int, OUT index_size bigint,
+        OUT root_block_no bigint, OUT internal_pages bigint, OUT leaf_pages bigint, OUT empty_pages bigint, OUT deleted_pages bigint,
+        OUT avg_leaf_density float8, OUT leaf_fragmentation float8) LANGUAGE plpgsql AS
+      $$ BEGIN RAISE 'not now' USING ERRCODE = '${code}'; END $$`)
+      const ran = await run(database)
+      expect(targets(ran)).toHaveLength(2)
+      expect(ran.task.run?.outcome).toBe('partial')
+    },
+  )
 
   it('rebuilds what is too large by the estimate alone only when it is told to', async () => {
     await createTable(database)
