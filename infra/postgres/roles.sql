@@ -132,9 +132,11 @@ $roles$;
 GRANT pg_monitor TO battlescope_scheduler_health;
 
 -- reindex needs to own the indexes' tables: REINDEX is for owners before 17, and dropping what a killed rebuild leaves is on every version. Whoever
--- is a member of the owner may do everything that the owner may, so this is not part of the above. Where it is not too much:
+-- is a member of the owner may do everything that the owner may, so this is not part of the above. The owner needs CREATE on
+-- the schema, too: what a rebuild leaves is renamed before it is dropped. Where it is not too much:
 -- CREATE ROLE battlescope_scheduler_reindex NOLOGIN;
 -- GRANT battlescope TO battlescope_scheduler_reindex;
+-- GRANT USAGE, CREATE ON SCHEMA public TO battlescope_scheduler_reindex;
 -- GRANT battlescope_scheduler_reindex TO battlescope_scheduler;
 
 -- Where there are replicas: their lag is for pg_monitor alone to see, and retention stands still while it cannot tell.

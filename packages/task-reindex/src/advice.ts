@@ -81,7 +81,7 @@ function invalid({ indexes }: AdviceInput): readonly Advice[] {
 }
 
 function duplicates({ indexes }: AdviceInput, { reportFrom }: ReindexConfig): readonly Advice[] {
-  const usable = indexes.filter(({ valid }) => valid)
+  const usable = indexes.filter(({ valid, definition }) => valid && definition !== '')
   return usable.filter(isDroppable).flatMap((index) => {
     if (index.sizeBytes < reportFrom) return []
     const better = usable.find((other) => replaces(other, index))

@@ -15,7 +15,7 @@ export interface IndexFacts {
   readonly table: string
   readonly name: string
   readonly accessMethod: string
-  /** `pg_get_indexdef` without the index's name. */
+  /** `pg_get_indexdef` without the index's name; empty where it cannot be had now: it was dropped, or somebody holds the table in ACCESS EXCLUSIVE. */
   readonly definition: string
   readonly sizeBytes: number
   /** Undefined while nobody has counted them. */
@@ -38,7 +38,7 @@ export interface IndexFacts {
   readonly scans: number
   /** Somebody vacuums the table, or builds an index on it: an invalid one may just be on its way. */
   readonly atWork: boolean
-  /** We may act as the table's owner. */
+  /** We may act as the table's owner, and give its indexes other names: what a rebuild leaves gets one before it is dropped. */
   readonly owned: boolean
 }
 

@@ -46,7 +46,7 @@ export function findingsOf(
       },
     ),
     list('not-owned', 'warning', 'not ours to rebuild', plan.notOwned, {
-      hint: 'REINDEX is allowed to MAINTAIN from PostgreSQL 17 on, dropping what a killed one leaves only to the owner: make the role a member of the owner; `doctor` prints the SQL',
+      hint: 'REINDEX is allowed to MAINTAIN from PostgreSQL 17 on, dropping what a killed one leaves only to the owner: make the role a member of the owner, which `doctor` has the SQL for; and what is left gets another name first: GRANT USAGE, CREATE ON SCHEMA',
       row: ({ index, reason }) => ({ index, why: reason }),
     }),
     list('too-large', 'warning', 'too large for the budget of a run', of('too-large'), {

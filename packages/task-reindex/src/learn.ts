@@ -30,7 +30,7 @@ export function learn(indexes: readonly IndexFacts[], before: readonly LearnedIn
   const byName = new Map(before.map((index) => [identityOf(index), index]))
   const present = new Set(indexes.map(({ oid }) => oid))
   const learned = indexes.flatMap((index): readonly LearnedIndex[] => {
-    if (!index.valid) return []
+    if (!index.valid || index.definition === '') return []
     const known = byOid.get(index.oid)
     const same = known?.definition === index.definition ? known : undefined
     const observed = bytesPerTuple(index)

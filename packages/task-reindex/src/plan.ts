@@ -68,9 +68,12 @@ export function planReindex({ indexes, learned, rebuilds, config, now }: PlanInp
   }
 }
 
-/** REINDEX CONCURRENTLY refuses exclusion constraints; and an invalid index is somebody's unfinished work. */
-function canBeRebuilt({ exclusion, valid, accessMethod }: IndexFacts): boolean {
-  return valid && !exclusion && rebuiltMethods.has(accessMethod)
+/**
+ * REINDEX CONCURRENTLY refuses exclusion constraints; an invalid index is somebody's unfinished work; and without its definition nobody could tell
+ * afterwards what a rebuild left.
+ */
+function canBeRebuilt({ exclusion, valid, accessMethod, definition }: IndexFacts): boolean {
+  return valid && !exclusion && definition !== '' && rebuiltMethods.has(accessMethod)
 }
 
 function judge(
@@ -129,6 +132,9 @@ export function workBytesOf({ tableBytes, sizeBytes }: IndexFacts): number {
   return 2 * tableBytes + sizeBytes
 }
 
+/** Written down as the error of a rebuild that was cancelled for others: it says nothing of the time that one takes. */
+export const gaveWay = 'gave-way'
+
 /** Milliseconds. Rather too many than too few: widened by every rebuild of this index that did not end. */
 export function predictMs(index: IndexFacts, rebuilds: readonly Rebuild[], { assumedRate }: ReindexConfig): number {
   const telling = rebuilds.filter(
@@ -140,7 +146,7 @@ export function predictMs(index: IndexFacts, rebuilds: readonly Rebuild[], { ass
     .map(({ workBytes, durationMs = 1 }) => workBytes / durationMs)
   const bytesPerMs = rates.length === 0 ? assumedRate / 1000 : Math.min(...rates)
   const predicted = fixedMs + (safety * workBytesOf(index)) / bytesPerMs
-  const unfinished = unfinishedInARow(index, rebuilds)
+  const unfinished = unfinishedInARow(index, rebuilds).filter(({ errorCode }) => errorCode !== gaveWay)
   // What was cut off took longer than it was given.
   const cutOff = Math.max(0, ...unfinished.map(({ durationMs = 0 }) => 2 * durationMs))
   return Math.round(Math.max(predicted * 2 ** Math.min(unfinished.length, mostDoublings), cutOff))

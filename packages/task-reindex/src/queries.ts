@@ -21,6 +21,26 @@ const mostIndexes = 2000
 const oidOf = (expression: string): RawBuilder<number> => sql.raw(`${expression}::pg_catalog.int8::pg_catalog.float8`)
 const asOid = (oid: number): RawBuilder<unknown> => sql`(${oid}::pg_catalog.int8)::pg_catalog.oid`
 
+/**
+ * Relations that somebody holds, or is about to hold, in ACCESS EXCLUSIVE: `pg_relation_size` would wait for him, and time out. MATERIALIZED, so that
+ * the lock table is read once, and before any size.
+ */
+const lockedRelations = sql.raw(`
+  locked AS MATERIALIZED (
+    SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+      AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+      AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))`)
+
+/** Definitions are put into words with a lock on the table: of one in `locked` they cannot be had. Over a row `i` of pg_index. */
+const unlessLocked = (expression: RawBuilder<unknown>): RawBuilder<unknown> => sql`
+  CASE WHEN i.indrelid IN (SELECT k.relation FROM locked k) THEN NULL ELSE ${expression} END`
+
+/** Bytes of a row of pg_class; of a relation in `locked` as VACUUM or ANALYZE last counted its pages. */
+const sizeOf = (relation: string): RawBuilder<number> =>
+  sql.raw(`CASE WHEN ${relation}.oid IN (SELECT k.relation FROM locked k)
+    THEN ${relation}.relpages * pg_catalog.current_setting('block_size')::pg_catalog.float8
+    ELSE coalesce(pg_catalog.pg_relation_size(${relation}.oid), 0)::pg_catalog.float8 END`)
+
 /** The index's definition without its name, over rows `x` of pg_class and `i` of pg_index: what a copy of it has, too. */
 const namelessDefinition = sql.raw(`
   coalesce(CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END || substr(pg_catalog.pg_get_indexdef(x.oid),
@@ -56,21 +76,22 @@ interface StatisticsRow {
  */
 export async function selectIndexes(db: Db): Promise<readonly IndexFacts[]> {
   const { rows } = await sql<IndexRow>`
+    WITH ${lockedRelations}
     SELECT ${oidOf('x.oid')} AS "oid", ${oidOf('t.oid')} AS "tableOid", n.nspname AS "schema", t.relname AS "table", x.relname AS "name",
-      m.amname AS "accessMethod", ${namelessDefinition} AS "definition",
-      coalesce(pg_catalog.pg_relation_size(x.oid), 0)::float8 AS "sizeBytes", x.reltuples::float8 AS "tuples",
-      coalesce(pg_catalog.pg_relation_size(t.oid), 0)::float8 AS "tableBytes", greatest(t.reltuples, 0)::float8 AS "tableRows",
+      m.amname AS "accessMethod", coalesce(${unlessLocked(namelessDefinition)}, '') AS "definition",
+      ${sizeOf('x')} AS "sizeBytes", x.reltuples::float8 AS "tuples",
+      ${sizeOf('t')} AS "tableBytes", greatest(t.reltuples, 0)::float8 AS "tableRows",
       coalesce(s.n_mod_since_analyze, 0)::float8 AS "changedRows", i.indisvalid AND i.indisready AND i.indislive AS "valid",
       i.indisunique AS "unique", i.indisexclusion AS "exclusion", x.relispartition AS "ofPartition",
       i.indisprimary OR i.indisexclusion OR i.indisreplident OR EXISTS (
         SELECT 1 FROM pg_catalog.pg_constraint c WHERE c.conindid = x.oid) AS "constrained",
-      pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS "predicate",
+      ${unlessLocked(sql`pg_catalog.pg_get_expr(i.indpred, i.indrelid)`)} AS "predicate",
       coalesce((SELECT o.option_value::int4 FROM pg_catalog.pg_options_to_table(x.reloptions) o
         WHERE o.option_name = 'fillfactor'), 90) AS "fillFactor",
       coalesce((SELECT o.option_value::bool FROM pg_catalog.pg_options_to_table(x.reloptions) o
         WHERE o.option_name = 'deduplicate_items'), true) AS "deduplicates",
       coalesce(u.idx_scan, 0)::float8 AS "scans", pg_catalog.pg_has_role(t.relowner, 'USAGE')
-        AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS "owned",
+        AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_schema_privilege(n.oid, 'CREATE') AS "owned",
       t.oid IN (SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock'
         AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) AS "atWork",
       columns.list AS "columns"
@@ -83,7 +104,7 @@ export async function selectIndexes(db: Db): Promise<readonly IndexFacts[]> {
         SELECT json_agg(json_build_object('length', a.attlen, 'key', a.attnum <= i.indnkeyatts,
           'alignment', CASE a.attalign WHEN 'c' THEN 1 WHEN 's' THEN 2 WHEN 'i' THEN 4 ELSE 8 END,
           'attribute', i.indkey[a.attnum - 1],
-          'identity', concat_ws(' ', coalesce(b.attname, pg_catalog.pg_get_indexdef(x.oid, a.attnum, false)),
+          'identity', concat_ws(' ', coalesce(b.attname, ${unlessLocked(sql`pg_catalog.pg_get_indexdef(x.oid, a.attnum, false)`)}),
             CASE WHEN a.attnum <= i.indnkeyatts THEN concat_ws(' ', i.indclass[a.attnum - 1], i.indcollation[a.attnum - 1],
               i.indoption[a.attnum - 1]) END),
           'source', CASE WHEN b.attname IS NULL THEN x.relname ELSE t.relname END, 'name', coalesce(b.attname, a.attname),
@@ -133,8 +154,9 @@ function keyOf(...parts: readonly string[]): string {
 
 export async function selectForeignKeys(db: Db): Promise<readonly ForeignKeyFacts[]> {
   const { rows } = await sql<ForeignKeyFacts>`
+    WITH ${lockedRelations}
     SELECT n.nspname AS schema, t.relname AS "table", c.conname AS name, ${oidOf('t.oid')} AS "tableOid",
-      coalesce(pg_catalog.pg_relation_size(t.oid), 0)::float8 AS "tableBytes", pg_catalog.to_json(c.conkey) AS attributes,
+      ${sizeOf('t')} AS "tableBytes", pg_catalog.to_json(c.conkey) AS attributes,
       (SELECT json_agg(a.attname ORDER BY k.at) FROM pg_catalog.unnest(c.conkey) WITH ORDINALITY AS k (attnum, at)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum) AS columns,
       pg_catalog.format('%I.%I', f.nspname, r.relname) AS "references"
@@ -221,8 +243,9 @@ export async function measureIndex(db: Db, schema: string, oid: number): Promise
 /** Every index of one table, also unusable ones. */
 export async function selectSiblings(db: Db, tableOid: number): Promise<readonly SiblingIndex[]> {
   const { rows } = await sql<SiblingIndex>`
-    SELECT ${oidOf('x.oid')} AS oid, n.nspname AS schema, x.relname AS name, ${namelessDefinition} AS definition, i.indisvalid AS valid,
-      coalesce(pg_catalog.pg_relation_size(x.oid), 0)::float8 AS "sizeBytes"
+    WITH ${lockedRelations}
+    SELECT ${oidOf('x.oid')} AS oid, n.nspname AS schema, x.relname AS name, coalesce(${unlessLocked(namelessDefinition)}, '') AS definition, i.indisvalid AS valid,
+      ${sizeOf('x')} AS "sizeBytes"
     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
     WHERE i.indrelid = ${asOid(tableOid)} ORDER BY x.oid`.execute(db)
   return rows
@@ -271,11 +294,12 @@ export async function selectBuildProgress(
   return rows[0]
 }
 
-export async function selectSessionName(db: Db): Promise<string> {
-  const { rows } = await sql<{ name: string }>`SELECT pg_catalog.current_setting('application_name') AS name`.execute(
-    db,
-  )
-  return rows[0]?.name ?? ''
+/** What this session is called, and when it began: with its pid, what tells it from a later one of the same pid. */
+export async function selectSession(db: Db): Promise<{ readonly name: string; readonly startedAt: string }> {
+  const { rows } = await sql<{ name: string; startedAt: string }>`
+    SELECT pg_catalog.current_setting('application_name') AS name, a.backend_start::text AS "startedAt"
+    FROM pg_catalog.pg_stat_activity a WHERE a.pid = pg_catalog.pg_backend_pid()`.execute(db)
+  return rows[0] ?? { name: '', startedAt: '-infinity' }
 }
 
 // ── writes ───────────────────────────────────────────────────────────────────────────────────────────────────────

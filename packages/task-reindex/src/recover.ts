@@ -24,7 +24,9 @@ export async function recover(context: Context, rebuild: Rebuild, durationMs?: n
   const { indexName, sessionName, tableOid } = rebuild
   if (durationMs === undefined && (await selectStillAtWork(context.db, sessionName, tableOid)))
     return { pending: 'its previous statement is still running, or its table is being vacuumed' }
-  const aftermath = aftermathOf(rebuild, await selectSiblings(context.db, tableOid))
+  const siblings = await selectSiblings(context.db, tableOid)
+  if (!areKnown(siblings)) return { pending: locked }
+  const aftermath = aftermathOf(rebuild, siblings)
   if (aftermath.kind === 'close') {
     await close(context, rebuild, aftermath.outcome, aftermath.index, durationMs)
     const { outcome, doubt } = aftermath
@@ -38,10 +40,19 @@ export async function recover(context: Context, rebuild: Rebuild, durationMs?: n
   }
   if (context.dryRun) return { outcome: aftermath.outcome }
   // Look again, rather than believe: whatever is there now decides.
-  const after = aftermathOf(rebuild, await selectSiblings(context.db, tableOid))
+  const left = await selectSiblings(context.db, tableOid)
+  if (!areKnown(left)) return { pending: locked }
+  const after = aftermathOf(rebuild, left)
   if (after.kind === 'drop') return { pending: 'what it left is still there' }
   await close(context, rebuild, aftermath.outcome, after.index, durationMs)
   return { outcome: aftermath.outcome }
+}
+
+const locked = 'somebody holds its table in ACCESS EXCLUSIVE, or drops an index of it'
+
+/** Nothing is concluded from an index that could not be read. */
+function areKnown(siblings: readonly SiblingIndex[]): boolean {
+  return siblings.every(({ definition }) => definition !== '')
 }
 
 async function drop(context: Context, rebuild: Rebuild, leftover: SiblingIndex): Promise<boolean> {

@@ -1,5 +1,5 @@
 /** The rebuilds of one run: each admitted by time, preflight and pgstattuple, one after another. */
-import { messageOf } from '@battlescope/scheduler-core'
+import { codeOf, messageOf } from '@battlescope/scheduler-core'
 import { relationOf, type PreflightFacts, type Rebuild } from './facts.js'
 import type { Attempt, Doubt } from './findings.js'
 import { contradicts, predictMs, type Candidate, type ReindexPlan } from './plan.js'
@@ -45,9 +45,17 @@ export async function rebuildAll(context: Context, plan: ReindexPlan, rebuilds: 
       }
       continue
     }
+    const measuringSince = context.clock.monotonicMs()
     const contradiction = await contradictionOf(context, measureSchema, candidate)
     if (contradiction !== undefined) {
       attempts.push({ candidate, result: 'contradicted', reason: contradiction })
+      continue
+    }
+    // What was read took its time, of which the rebuild may need all.
+    if (predictedMs > context.budget.remainingMs()) {
+      const tookMs = Math.round(context.clock.monotonicMs() - measuringSince)
+      const reason = `no time left in this run, ${tookMs} ms of which pgstattuple took`
+      attempts.push({ candidate, result: 'not-now', reason })
       continue
     }
     context.progress({ done: at, total: plan.candidates.length, unit: 'indexes', current: candidate.index.name })
@@ -79,6 +87,11 @@ export async function rebuildAll(context: Context, plan: ReindexPlan, rebuilds: 
   const notNow = attempts.filter(({ result }) => result === 'not-now').length
   return { attempts, doubts, begun: begun > 0, ours, remaining: left + notNow }
 }
+
+/** Share of what is left of the budget that reading one index may take. */
+const measureShare = 0.25
+/** It took too long, somebody holds the index, it is gone, or pgstattuple did not understand it. */
+const couldNotBeAsked = /^(57014|55P03|42P01|42704|XX)/
 
 interface Admission {
   readonly candidate: Candidate
@@ -121,6 +134,18 @@ async function contradictionOf(
   const { index } = candidate
   if (measureSchema === undefined || index.accessMethod !== 'btree' || index.sizeBytes > context.config.confirmUpTo)
     return undefined
-  const measured = await measureIndex(context.db, measureSchema, index.oid)
-  return measured === undefined ? undefined : contradicts(measured, candidate)
+  const statementTimeoutMs = Math.floor(context.budget.remainingMs() * measureShare)
+  if (statementTimeoutMs < 1) return undefined
+  try {
+    const measured = await measureIndex(context.reader({ statementTimeoutMs }), measureSchema, index.oid)
+    return measured === undefined ? undefined : contradicts(measured, candidate)
+  } catch (error) {
+    if (context.signal.aborted || !couldNotBeAsked.test(codeOf(error) ?? '')) throw error
+    // Then growth decides, as it does without pgstattuple.
+    context.logger.warn(
+      { event: 'index-not-measured', index: index.name, error: messageOf(error, 200) },
+      'pgstattuple could not be asked',
+    )
+    return undefined
+  }
 }

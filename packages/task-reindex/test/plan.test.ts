@@ -5,6 +5,7 @@ import type { IndexFacts, LearnedIndex, PreflightFacts, Rebuild } from '../src/f
 import { learn } from '../src/learn.js'
 import { contradicts, formatBytes, planReindex, predictMs, restsUntil, type Candidate } from '../src/plan.js'
 import { objection } from '../src/preflight.js'
+import { reindex } from '../src/task.js'
 
 const mebibyte = 1024 * 1024
 const day = 86_400_000
@@ -171,6 +172,13 @@ describe('planReindex', () => {
     expect(names(plan([index({ tuples: 0, tableRows: 0 })]).candidates)).toEqual(['t_idx'])
   })
 
+  it('looks daily, and takes each index about weekly', () => {
+    expect(reindex.schedule).toEqual({ kind: 'cron', expression: '0 5 * * *', windowMs: 7_200_000 })
+    const daysAgo = (days: number) => rebuilt({ endedAt: new Date(now.getTime() - days * day) })
+    expect(names(plan([index()], { rebuilds: [daysAgo(5)] }).candidates)).toEqual([])
+    expect(names(plan([index()], { rebuilds: [daysAgo(6)] }).candidates)).toEqual(['t_idx'])
+  })
+
   it('lets an index rest after a rebuild, and longer after each one that did not end', () => {
     const endedAt = new Date(now.getTime() - 2 * day)
     expect(names(plan([index()], { rebuilds: [rebuilt({ endedAt })] }).resting)).toEqual(['t_idx'])
@@ -217,6 +225,8 @@ describe('predictMs', () => {
     expect(predictMs(work, [cutOff, done], config)).toBe(2 * 16_000)
     expect(predictMs(work, [cutOff, cutOff, done], config)).toBe(4 * 16_000)
     expect(predictMs(work, [{ ...cutOff, durationMs: 100_000 }, done], config)).toBe(200_000)
+    // It was cancelled for others, and not because it took too long.
+    expect(predictMs(work, [{ ...cutOff, durationMs: 100_000, errorCode: 'gave-way' }, done], config)).toBe(16_000)
   })
 })
 

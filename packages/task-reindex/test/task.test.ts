@@ -104,6 +104,83 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     })
   })
 
+  it('gives way to somebody who waits for a lock on the table, and says so', async () => {
+    await bloated()
+    const names = (await indexesOf(database)).map(({ name }) => name)
+    const altering = openConnections({ url: database.url, applicationName: 'migration' })
+    try {
+      await otherSession(async (db) => {
+        // An old snapshot keeps the rebuild waiting, however small the index is; it stands in nobody else's way.
+        await sql`DECLARE old CURSOR FOR SELECT 1 FROM pg_catalog.pg_class`.execute(db)
+        const running = run(database, { lockTimeout: 60_000, indexesPerRun: 1 })
+        await expect
+          .poll(() => database.query('SELECT phase FROM pg_stat_progress_create_index'), { timeout: 30_000 })
+          .toEqual([{ phase: 'waiting for old snapshots' }])
+        const altered = altering.transaction({ statementTimeoutMs: 60_000, lockTimeoutMs: 60_000 }, ({ db: other }) =>
+          sql`ALTER TABLE t ADD COLUMN more int`.execute(other),
+        )
+        const ran = await running
+        await altered
+        expect(targets(ran, 'cancel-rebuild')).toEqual(['public.t_label_idx'])
+        expect(ran.task.run?.findings.find(({ key }) => key === 'not-ended')?.summary).toContain(
+          'public.t_label_idx (gave way to 1 session(s)',
+        )
+      })
+    } finally {
+      await altering.close()
+    }
+    // Where the migration was still at it, what was left waited for this run.
+    await run(database)
+    expect((await indexesOf(database)).map(({ name, valid }) => [name, valid])).toEqual(
+      names.map((name) => [name, true]),
+    )
+    expect(await rebuildsOf(database)).toContainEqual(
+      expect.objectContaining({ index_name: 'public.t_label_idx', outcome: 'interrupted', error_code: 'gave-way' }),
+    )
+  })
+
+  it('goes on without what somebody holds in ACCESS EXCLUSIVE, and forgets nothing of it', async () => {
+    await createTable(database)
+    await database.query(`CREATE INDEX t_lower_idx ON t (lower(label)) WHERE at IS NOT NULL`)
+    await createTable(database, 'other')
+    await run(database)
+    const learned = () =>
+      database.query('SELECT index_name, definition, first_seen_at FROM scheduler.reindex_index ORDER BY 1')
+    const before = await learned()
+    expect(before).toHaveLength(7)
+    await database.query('UPDATE scheduler.reindex_index SET best_bytes_per_tuple = 1')
+    await otherSession(async (db) => {
+      await sql`LOCK TABLE t IN ACCESS EXCLUSIVE MODE`.execute(db)
+      await sql`REINDEX INDEX public.t_label_idx`.execute(db)
+      const ran = await run(database, { indexesPerRun: 20 })
+      expect(ran.task.run).toMatchObject({ outcome: 'succeeded' })
+      expect(targets(ran).sort()).toEqual(['public.other_at_idx', 'public.other_label_idx', 'public.other_pkey'])
+      expect(await learned()).toHaveLength(7)
+    })
+    expect((await learned()).filter(({ index_name }) => String(index_name).startsWith('public.t_'))).toEqual(
+      before.filter(({ index_name }) => String(index_name).startsWith('public.t_')),
+    )
+  })
+
+  it('closes nothing while the table of an unfinished rebuild cannot be read', async () => {
+    await createTable(database)
+    await database.query(`CREATE INDEX t_lower_idx ON t (lower(label))`)
+    await run(database)
+    await database.query(`
+      INSERT INTO scheduler.reindex_rebuild (id, relation, index_name, definition, table_oid, index_oid, invalid_before, session_name,
+        size_before_bytes, work_bytes, predicted_ms)
+      SELECT gen_random_uuid(), 'public.t', index_name, definition, 't'::regclass, index_oid, '{}', 'nobody', 1, 1, 1
+      FROM scheduler.reindex_index WHERE index_name = 'public.t_lower_idx'`)
+    await otherSession(async (db) => {
+      await sql`LOCK TABLE t IN ACCESS EXCLUSIVE MODE`.execute(db)
+      const ran = await run(database)
+      expect(ran.task.run).toMatchObject({ outcome: 'partial', findings: [{ key: 'leftover' }] })
+      expect(await rebuildsOf(database)).toMatchObject([{ ended: false }])
+    })
+    await run(database)
+    expect(await rebuildsOf(database)).toMatchObject([{ ended: true, outcome: 'interrupted' }])
+  })
+
   it('drops at once what a rebuild leaves that waited too long, and backs off', async () => {
     await bloated()
     const names = (await indexesOf(database)).map(({ name }) => name)
@@ -188,6 +265,22 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     expect(findingKeys(ran)).toContain('contradicted')
   })
 
+  it.each(['57014', '55P03', '42P01', 'XX002'])(
+    'rebuilds by growth alone what pgstattuple fails to read with %s',
+    async (code) => {
+      await bloated()
+      await database.query(`CREATE SCHEMA tools; CREATE EXTENSION pgstattuple SCHEMA tools`)
+      await database.query(`
+      CREATE OR REPLACE FUNCTION tools.pgstatindex(relname regclass, OUT version int, OUT tree_level int, OUT index_size bigint,
+        OUT root_block_no bigint, OUT internal_pages bigint, OUT leaf_pages bigint, OUT empty_pages bigint, OUT deleted_pages bigint,
+        OUT avg_leaf_density float8, OUT leaf_fragmentation float8) LANGUAGE plpgsql AS
+      $$ BEGIN RAISE 'not now' USING ERRCODE = '${code}'; END $$`)
+      const ran = await run(database)
+      expect(targets(ran)).toHaveLength(2)
+      expect(ran.task.run?.outcome).toBe('partial')
+    },
+  )
+
   it('rebuilds what is too large by the estimate alone only when it is told to', async () => {
     await createTable(database)
     await storm(database)
@@ -233,6 +326,12 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     await database.query(
       `CREATE ROLE ${role.name}_owner; ALTER TABLE t OWNER TO ${role.name}_owner; GRANT ${role.name}_owner TO ${role.name}; GRANT CREATE ON SCHEMA public TO ${role.name}_owner`,
     )
+    // What a rebuild leaves is given another name before it is dropped, and that takes CREATE on the schema.
+    await database.query(`REVOKE CREATE ON SCHEMA public FROM ${role.name}_owner`)
+    const unable = await run(database, {}, { databaseUrl: role.url })
+    expect(targets(unable)).toEqual([])
+    expect(findingKeys(unable)).toContain('not-owned')
+    await database.query(`GRANT CREATE ON SCHEMA public TO ${role.name}_owner`)
     expect(targets(await run(database, {}, { databaseUrl: role.url }))).toHaveLength(2)
     expect(await rebuildsOf(database)).toEqual([
       expect.objectContaining({ outcome: 'rebuilt' }),
