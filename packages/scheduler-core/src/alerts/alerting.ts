@@ -13,7 +13,7 @@ import type { AlertMessage, AlertRouting, StateChannel } from './channel.js'
 import { deliverMessages, deliverState, sendUnstored, type DeliveryPass } from './deliver.js'
 import { uuidOf } from './key.js'
 import { messagesAfterGap } from './outage.js'
-import { goneAfterMs, isRare, needsEveryTask, notEnabledPrefix, ownFindings } from './own-findings.js'
+import { isRare, notEnabledPrefix, ownFindings, ranLately, silentOnOwn } from './own-findings.js'
 import { planAlerts, type AlertRow, type Evidence } from './plan-alerts.js'
 import { contentOf, planMessages, routedTo } from './plan-messages.js'
 import { defaultAlertPolicy, type AlertPolicy } from './policy.js'
@@ -122,6 +122,7 @@ export class Alerting {
     const periods = new Map(
       known.entries.map(({ name, schedule }) => [name, periodMs(schedule, now, expectedIntervalMs)]),
     )
+    const tasks = reading.tasks.map((task) => ownFactsOf(task, periods.get(task.name)))
     const firstSight = new Map(reading.tasks.map(({ name, firstSeenAt }) => [name, firstSeenAt]))
     const evidence: readonly Evidence[] = [
       ...reading.evidence.map((run) => ({
@@ -140,17 +141,15 @@ export class Alerting {
           now,
           expectedIntervalMs,
           budgetMs,
-          tasks: reading.tasks.map((task) => ownFactsOf(task, periods.get(task.name))),
+          tasks,
           disabled: known.disabled,
           runDurationsMs: reading.runs.map(({ startedAt, finishedAt }) => finishedAt.getTime() - startedAt.getTime()),
           channels: this.#channelFacts(reading),
         }).filter(({ key }) => known.complete || !key.startsWith(notEnabledPrefix)),
-        ...(known.complete ? {} : { silentOn: needsEveryTask }),
+        silentOn: silentOnOwn({ tasks, complete: known.complete, now }),
       },
     ]
-    const runsElsewhere = reading.tasks.filter(
-      ({ lastClaimedAt }) => lastClaimedAt !== undefined && now.getTime() - lastClaimedAt.getTime() <= goneAfterMs,
-    )
+    const runsElsewhere = reading.tasks.filter((task) => ranLately(task, now))
     const names = [...known.entries, ...known.disabled, ...runsElsewhere].map(({ name }) => name)
     const alerts = planAlerts({
       now,
