@@ -1,10 +1,12 @@
 /** Alerts in whole runs: real PostgreSQL, real HTTP, and a process that dies at each instant. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import type { Connections } from '../../src/connections.js'
 import { exitCodes } from '../../src/errors.js'
 import type { RunInput } from '../../src/pipeline.js'
 import { PostgresAlertStore } from '../../src/state/alert-store.js'
-import type { Finding } from '../../src/task.js'
+import { registerTask } from '../../src/registry.js'
+import type { AnyTask, Finding } from '../../src/task.js'
 import { createWorld, entry, run, type World } from '../support.js'
 import { finding } from './rows.js'
 import { Webhook } from './webhook.js'
@@ -152,6 +154,26 @@ describe('a finding', () => {
     expect(await world.database.query(`SELECT resolution FROM scheduler.alert WHERE task = 'health'`)).toEqual([
       { resolution: 'the task health is no longer enabled' },
     ])
+  })
+
+  it('of a daily task is not taken back by what a command asked of the task', async () => {
+    findings = [finding()]
+    const daily = entry({
+      name: 'health',
+      schedule: { kind: 'interval', everyMs: 86_400_000 },
+      run: () => Promise.resolve({ outcome: 'succeeded', findings }),
+    })
+    const asked = { ...daily.task, requestSchema: z.object({}) } as AnyTask
+    const tasks = [registerTask(asked, { kind: 'built-in' }, { config: {} })]
+    await go({}, tasks)
+    findings = []
+    expect((await go({ requests: { health: {} } }, tasks)).tasks[0]?.run?.outcome).toBe('succeeded')
+    await later()
+    await go({}, tasks)
+    expect(await states()).toEqual([{ name: 'health/queue', state: 'firing' }])
+    expect(await world.database.query('SELECT FROM scheduler.task_run WHERE NOT evaluated')).toHaveLength(0)
+    await go({ force: true }, tasks)
+    expect(await states()).toEqual([{ name: 'health/queue', state: 'resolved' }])
   })
 
   it('is told before the first third-party package is loaded', async () => {
