@@ -313,6 +313,8 @@ async function recordRun(
         outcome: run?.outcome ?? 'not-run',
         code,
         reason,
+        // A command's run: it comes when somebody asks, and says nothing of when the next should have come.
+        ...(input.requests === undefined ? {} : { requested: true }),
       })),
       ...report.disabled.map(({ name, reason }) => ({ task: name, outcome: 'disabled', reason })),
     ],

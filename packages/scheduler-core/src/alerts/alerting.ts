@@ -71,7 +71,7 @@ export class Alerting {
     if (this.#routing.channels.length === 0) return
     await this.#harmless('alerts-not-delivered', async () => {
       const reading = await this.#setting.store.read()
-      const back = messagesAfterGap(this.#outageQuestion(reading.now), reading.runs[0]?.finishedAt)
+      const back = messagesAfterGap(this.#outageQuestion(reading.now), reading.runs[0]?.startedAt)
       if (back.length > 0) await this.#setting.store.insertMessages(back)
       if (back.length + reading.waiting.length > 0) await this.#deliver(reading)
     })

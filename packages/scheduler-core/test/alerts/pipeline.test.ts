@@ -220,13 +220,20 @@ describe('the scheduler itself', () => {
     ])
   })
 
-  it('tells that the database is back when no run had ended for long', async () => {
+  it('tells that the database is back when no run had begun for long, a command or not', async () => {
     findings = []
     await go()
     expect(provider.at('pager')).toEqual([])
     await world.database.query(
-      `UPDATE scheduler.run SET started_at = started_at - interval '1 hour', finished_at = finished_at - interval '1 hour'`,
+      `UPDATE scheduler.run SET started_at = started_at - interval '10 minutes', finished_at = finished_at - interval '6 minutes'`,
     )
+    // A command in between, after the outage and before the next run.
+    const other = { ...entry({ name: 'other', run: () => Promise.resolve({ outcome: 'succeeded' }) }).task }
+    const asked = [
+      registerTask({ ...other, requestSchema: z.object({}) } as AnyTask, { kind: 'built-in' }, { config: {} }),
+    ]
+    await go({ requests: { other: {} } }, asked)
+    expect(provider.at('pager')).toEqual([])
     await go()
     expect(provider.at('pager')).toEqual(['resolved scheduler/database-unavailable'])
     await go()
