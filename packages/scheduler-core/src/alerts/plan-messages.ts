@@ -150,6 +150,8 @@ class Draft {
       this.#forget(told)
       return
     }
+    // Known to the provider by the same key: the late end of this one would close the other. It is told after that one's end.
+    if (this.toldTo(channel).some((other) => isNewer(other, told))) return
     const resolution = row?.state === 'resolved' ? row.resolution : undefined
     const details = resolution === undefined ? told.content.details : { ...told.content.details, resolution }
     const content = { ...told.content, details }
@@ -231,6 +233,11 @@ class Draft {
   #forget(told: ToldRow): void {
     this.#untold.set(idOf(told), told)
   }
+}
+
+/** A later incident of the same alert, which may be open at the provider. */
+function isNewer(other: ToldRow, than: ToldRow): boolean {
+  return other.name === than.name && other.incidentAt > than.incidentAt && other.state !== 'refused'
 }
 
 function idOf({ channel, name, incidentAt }: Pick<ToldRow, 'channel' | 'name' | 'incidentAt'>): string {

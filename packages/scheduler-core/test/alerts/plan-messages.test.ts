@@ -224,6 +224,21 @@ describe('an alert that is over', () => {
     ])
   })
 
+  it('and whose end was never taken is not closed over the head of the next incident', () => {
+    const next = firing({ openedAt: at(90), firstSeenAt: at(90) })
+    const [older, newer] = [toldOf(row), toldOf(next, { calledAt: at(1600) })]
+    expect(transitions(ask({ now: at(1600), rows: [next], told: [older, newer] }))).toEqual([])
+    // With the newer one everything has ended, and it is said once for each.
+    const over = { ...next, state: 'resolved', resolvedAt: at(1700) } as const
+    const ends = ask({ now: at(1700), rows: [over], told: [older, newer] })
+    expect(ends.messages.map(({ transition, incidentAt }) => [transition, incidentAt])).toEqual([['resolved', at(90)]])
+    const last = ask({ now: at(1705), rows: [over], told: [older] })
+    expect(last.messages.map(({ transition, incidentAt }) => [transition, incidentAt])).toEqual([['resolved', at(0)]])
+    // What the provider refused is not open there.
+    const refused = { ...newer, state: 'refused' } as const
+    expect(transitions(ask({ now: at(1600), rows: [next], told: [older, refused] }))).toEqual(['pager resolved'])
+  })
+
   it('needs no end where the provider refused the beginning', () => {
     const refused = toldOf(row, { state: 'refused' })
     expect(transitions(ask({ now: at(500), rows: [row], told: [refused] }))).toEqual([])
