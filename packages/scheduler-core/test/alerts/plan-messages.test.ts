@@ -171,6 +171,28 @@ describe('a reminder', () => {
     expect(transitions(ask({ now: at(445), rows: [row], told: reminded.told }))).toEqual([])
   })
 
+  it('takes the place of a change that waits, or nobody would ever be called again', () => {
+    const told = toldOf(row)
+    const other = firing({ summary: 'longer' })
+    const waiting = [waitingFor(told, { transition: 'changed', at: at(235) })]
+    const due = ask({ now: at(240), rows: [other], told: [told], waiting })
+    expect(due.messages).toEqual([])
+    expect(due.rewritten).toMatchObject([{ id: 'waiting', transition: 'reminded', content: { summary: 'longer' } }])
+    expect(due.told).toMatchObject([{ calledAt: undefined }])
+    const worse = ask({ now: at(240), rows: [firing({ severity: 'critical' })], told: [told], waiting })
+    expect(worse.rewritten).toMatchObject([{ transition: 'raised' }])
+    // A channel without reminders counts as told, and keeps the change.
+    const deaf = ask({
+      now: at(240),
+      rows: [other],
+      told: [told],
+      waiting,
+      routing: routingOf([pager({ transitions: ['opened', 'changed', 'resolved'] })]),
+    })
+    expect(deaf.rewritten).toMatchObject([{ transition: 'changed' }])
+    expect(deaf.told).toMatchObject([{ calledAt: at(240) }])
+  })
+
   it('does not come while nobody was called yet', () => {
     const told = toldOf(row, { calledAt: undefined })
     expect(transitions(ask({ now: at(5000), rows: [row], told: [told], waiting: [waitingFor(told)] }))).toEqual([])
