@@ -6,7 +6,7 @@ import type { Timer } from '../execute/clock.js'
 import type { SafeText } from '../execute/safe-text.js'
 import type { DisabledTask, RegisteredTask } from '../registry.js'
 import { firstSlotAfter, type Schedule } from '../schedule.js'
-import type { AlertReading, AlertTaskRow } from '../state/alert-rows.js'
+import type { AlertChannelRow, AlertReading, AlertTaskRow } from '../state/alert-rows.js'
 import type { TaskLogger } from '../task.js'
 import type { AlertChanges, AlertStore } from './alert-store.js'
 import type { AlertMessage, AlertRouting, StateChannel } from './channel.js'
@@ -188,18 +188,17 @@ export class Alerting {
     return changed.every(({ length }) => length === 0) ? undefined : { alerts, messages, evaluated }
   }
 
-  /** A channel of which nothing is stored is late since it last worked. */
-  #channelFacts({ channels }: AlertReading) {
-    const ofState = new Set(this.#routing.channels.filter(({ kind }) => kind === 'state').map(({ name }) => name))
-    return channels.map((row) => {
-      const fails =
-        row.lastFailureAt !== undefined && (row.lastSuccessAt === undefined || row.lastSuccessAt < row.lastFailureAt)
+  /** Of channels that are configured: what was lost on the way to others is lost on purpose. */
+  #channelFacts({ channels, rows }: AlertReading) {
+    return this.#routing.channels.flatMap(({ name, kind }) => {
+      const row = channels.find(({ channel }) => channel === name)
+      if (row === undefined) return []
       return {
-        name: row.channel,
+        name,
         newestDeadAt: row.newestDeadAt,
         deadLetters: row.deadLetters,
         lastReason: row.lastDeadReason ?? row.lastFailure,
-        oldestWaitingAt: ofState.has(row.channel) && fails ? row.lastSuccessAt : row.oldestWaitingAt,
+        oldestWaitingAt: kind === 'state' ? untakenSince(name, row, rows, this.#routing) : row.oldestWaitingAt,
       }
     })
   }
@@ -283,6 +282,26 @@ export function stateFor(
     return [{ id, transition: 'resolved', alert: contentOf(row, openedAt), at: resolvedAt }]
   })
   return firing.length + resolved.length === 0 ? undefined : { firing, resolved }
+}
+
+/** Since when a channel of which nothing is stored has not taken what there was to tell: undefined for one that works, or had nothing to hear. */
+function untakenSince(
+  channel: string,
+  { lastSuccessAt, lastFailureAt }: AlertChannelRow,
+  rows: readonly AlertRow[],
+  routing: AlertRouting,
+): Date | undefined {
+  if (lastFailureAt === undefined || (lastSuccessAt !== undefined && lastSuccessAt >= lastFailureAt)) return undefined
+  const openings = rows.flatMap((row) =>
+    row.state === 'firing' &&
+    row.silence === undefined &&
+    row.openedAt !== undefined &&
+    routedTo(routing, row).includes(channel)
+      ? [row.openedAt.getTime()]
+      : [],
+  )
+  if (openings.length === 0) return undefined
+  return new Date(Math.max(Math.min(...openings), lastSuccessAt?.getTime() ?? 0))
 }
 
 function ownFactsOf(task: AlertTaskRow, period: number | undefined) {

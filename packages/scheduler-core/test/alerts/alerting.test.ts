@@ -1,12 +1,13 @@
 /** What a whole evaluation makes of what is known, without a database. */
 import { describe, expect, it } from 'vitest'
+import type { Delivery, StateChannel } from '../../src/alerts/channel.js'
 import { Alerting, type AlertInput, type KnownTasks } from '../../src/alerts/alerting.js'
 import { safeText } from '../../src/execute/safe-text.js'
 import type { TaskLogger } from '../../src/task.js'
 import type { AlertReading } from '../../src/state/alert-rows.js'
 import { entry } from '../support.js'
 import { MemoryAlertStore } from './memory-store.js'
-import { at, minute } from './rows.js'
+import { at, finding, minute, policy, routingOf } from './rows.js'
 
 const silent: TaskLogger = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const task = (name: string) => entry({ name, run: () => Promise.resolve({ outcome: 'succeeded' }) })
@@ -83,5 +84,67 @@ describe('an alert about a task', () => {
       await scheduler.evaluate({ entries: [task('backup')] })
     }
     expect(scheduler.states()).toEqual({ 'scheduler/task-failing/backup': 'resolved' })
+  })
+})
+
+describe('a channel that wants everything in every run', () => {
+  const undelivered = 'scheduler/alerts-undelivered/state'
+  let answer: Delivery
+  const state: StateChannel = { kind: 'state', name: 'state', send: () => Promise.resolve(answer) }
+  const inputOf = (names: readonly string[] = ['state']): AlertInput => ({
+    routing: routingOf([state].filter(({ name }) => names.includes(name))),
+    policy,
+    database: '',
+    http: () => Promise.resolve({ client: noHttp, close: () => Promise.resolve() }),
+  })
+  const unused = () => Promise.reject(new Error('nothing is sent'))
+  const noHttp = { get: unused, post: unused, send: unused }
+  const works = { outcome: 'delivered' } as const
+  const fails = { outcome: 'retry', reason: 'status 503' } as const
+
+  /** Runs every five minutes in which the task health finds this. */
+  async function runs(scheduler: Scheduler, count: number, found: boolean, input = inputOf()): Promise<void> {
+    for (let run = 0; run < count; run += 1) {
+      scheduler.minutes += 5
+      scheduler.store.evidence.push({
+        id: String(scheduler.minutes),
+        task: 'health',
+        outcome: 'succeeded',
+        finishedAt: at(scheduler.minutes),
+        findings: found ? [finding()] : [],
+      })
+      await scheduler.evaluate({ entries: [task('health')] }, input)
+    }
+  }
+
+  it('is late once it has not taken for half an hour what there was to tell, however long before it last worked', async () => {
+    const scheduler = new Scheduler()
+    answer = works
+    await runs(scheduler, 1, true)
+    await runs(scheduler, 300, false)
+    answer = fails
+    await runs(scheduler, 7, true)
+    expect(scheduler.states()).not.toHaveProperty([undelivered])
+    await runs(scheduler, 1, true)
+    expect(scheduler.states()).toMatchObject({ [undelivered]: 'firing' })
+  })
+
+  it('is late even if it never worked', async () => {
+    const scheduler = new Scheduler()
+    answer = fails
+    await runs(scheduler, 8, true)
+    expect(scheduler.states()).toMatchObject({ [undelivered]: 'firing' })
+  })
+
+  it('is not late without anything to tell, nor once it is no longer configured', async () => {
+    const scheduler = new Scheduler()
+    answer = fails
+    await runs(scheduler, 2, true)
+    await runs(scheduler, 20, false)
+    expect(scheduler.states()).not.toHaveProperty([undelivered])
+    await runs(scheduler, 8, true)
+    expect(scheduler.states()).toMatchObject({ [undelivered]: 'firing' })
+    await runs(scheduler, 2, true, inputOf([]))
+    expect(scheduler.states()).toMatchObject({ [undelivered]: 'resolved' })
   })
 })
