@@ -10,7 +10,7 @@ import { codeOf, exitCodes, SchedulerError } from './errors.js'
 import { DatabaseClock, systemTimer, type Timer } from './execute/clock.js'
 import { execute, type Execution, type TaskReport } from './execute/execute.js'
 import { RunAborted } from './execute/outcome.js'
-import { safeText } from './execute/safe-text.js'
+import { safeText, type SafeText } from './execute/safe-text.js'
 import { planRun, type PlanOptions } from './plan.js'
 import { parseRequests, type DisabledTask, type RegisteredTask, type Registry } from './registry.js'
 import { exitCodeOf, type RunReport } from './report.js'
@@ -127,12 +127,13 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
     const builtIn = await runGroup(execution, input.builtIn, state)
     // Whoever hangs the process from here on must not keep what is known so far.
     if (input.thirdParty !== undefined) {
-      await alerting?.evaluate({ entries: input.builtIn.tasks, disabled: input.builtIn.disabled, complete: false })
+      const disabled = withSafeText(execution.safe, input.builtIn.disabled)
+      await alerting?.evaluate({ entries: input.builtIn.tasks, disabled, complete: false })
       await sendMetrics(execution, input, input.builtIn.tasks)
     }
     const thirdParty = await runThirdParty(execution, input, builtIn)
     const tasks = [...builtIn, ...thirdParty.tasks]
-    const disabled = [...input.builtIn.disabled, ...thirdParty.disabled]
+    const disabled = withSafeText(execution.safe, [...input.builtIn.disabled, ...thirdParty.disabled])
     for (const { name, reason, hint } of disabled)
       input.logger.error({ event: 'task-disabled', task: name, reason, hint }, 'task disabled')
     const stoppedBy = stops.soft.aborted ? signalName(stops.soft.reason) : undefined
@@ -253,6 +254,15 @@ async function sendMetrics(execution: Execution, input: RunInput, entries: reado
   } catch (error) {
     input.logger.warn({ event: 'metrics-not-sent', errorCode: codeOf(error) }, 'metrics could not be read')
   }
+}
+
+/** What the code of a package says when it cannot be loaded is foreign text: it is stored, sent and printed. */
+function withSafeText(safe: SafeText, disabled: readonly DisabledTask[]): readonly DisabledTask[] {
+  return disabled.map(({ reason, hint, ...named }) => ({
+    ...named,
+    reason: safe.text(reason),
+    ...(hint === undefined ? {} : { hint: safe.text(hint) }),
+  }))
 }
 
 /** Which names exist is known for sure only when every package was loaded. */

@@ -156,6 +156,30 @@ describe('a finding', () => {
     ])
   })
 
+  it('that a package cannot be loaded is stored and sent without the secrets in its words', async () => {
+    findings = []
+    const report = await go({
+      scrub: (text) => text.replaceAll('hunter2', '[secret]'),
+      thirdParty: {
+        specifiers: ['@acme/loot'],
+        load: () =>
+          Promise.resolve({
+            tasks: [],
+            disabled: [{ name: '@acme/loot', reason: 'cannot connect to postgres://u:hunter2@db', hint: 'hunter2?' }],
+          }),
+        unclaimedOptions: () => [],
+      },
+    })
+    const safe = { reason: 'cannot connect to postgres://u:[secret]@db', hint: '[secret]?' }
+    expect(report.disabled).toEqual([{ name: '@acme/loot', ...safe }])
+    expect(provider.received.filter(({ path }) => path === '/pager')).toMatchObject([
+      { transition: 'opened', summary: '@acme/loot is disabled: cannot connect to postgres://u:[secret]@db' },
+    ])
+    const stored = await world.database.query(`SELECT a.details, r.decisions FROM scheduler.alert a, scheduler.run r`)
+    expect(stored).toMatchObject([{ details: { hint: safe.hint }, decisions: [{ reason: safe.reason }] }])
+    expect(JSON.stringify(stored)).not.toContain('hunter2')
+  })
+
   it('of a daily task is not taken back by what a command asked of the task', async () => {
     findings = [finding()]
     const daily = entry({
