@@ -148,12 +148,13 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
       exitCode: exitCodeOf({ tasks, disabled, stoppedBy, only, failOn: input.failOn }),
     }
     if (!dryRun) await recordRun(store, input, report, state, span)
+    // Before what may take the rest of the time: a slow provider must not look like a run that did not do its work.
+    if (only === undefined && didItsWork(report)) await alerting?.workDone()
     const entries = [...input.builtIn.tasks, ...thirdParty.entries]
     // Whoever limits a run, as a job of its own for one task does, may have limited the list of tasks, too.
     const complete = only === undefined && thirdParty.complete && input.builtIn.disabled.length === 0
     await alerting?.evaluate({ entries, disabled, complete })
     await sendMetrics(execution, input, entries)
-    if (only === undefined && didItsWork(report)) await alerting?.workDone()
     await alerting?.end()
     return report
   } finally {

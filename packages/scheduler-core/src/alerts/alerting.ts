@@ -44,6 +44,9 @@ export interface AlertingSetting {
   readonly logger: TaskLogger
 }
 
+/** Of the budget, what may pass before the first task starts. */
+const shareOfBeginning = 1 / 8
+
 /** What is known of the configuration at one point of a run. */
 export interface KnownTasks {
   readonly entries: readonly RegisteredTask[]
@@ -73,7 +76,8 @@ export class Alerting {
       const reading = await this.#setting.store.read()
       const back = messagesAfterGap(this.#outageQuestion(reading.now), reading.runs[0]?.startedAt)
       if (back.length > 0) await this.#setting.store.insertMessages(back)
-      if (back.length + reading.waiting.length > 0) await this.#deliver(reading)
+      const capMs = this.#setting.budgetMs * shareOfBeginning
+      if (back.length + reading.waiting.length > 0) await this.#deliver(reading, capMs)
     })
   }
 
@@ -203,8 +207,8 @@ export class Alerting {
     })
   }
 
-  async #deliver(reading: AlertReading): Promise<void> {
-    const pass = this.#pass()
+  async #deliver(reading: AlertReading, atMostMs = Infinity): Promise<void> {
+    const pass = this.#pass(atMostMs)
     const oldest = reading.waiting.reduce((least, { at }) => Math.min(least, at.getTime()), Infinity)
     if (reading.now.getTime() - oldest >= this.#policy.maximumAge) {
       const dead = await pass.store.expire(this.#policy.maximumAge)
@@ -222,9 +226,9 @@ export class Alerting {
     })
   }
 
-  #pass(): DeliveryPass {
+  #pass(atMostMs = Infinity): DeliveryPass {
     const { store, now, expectedIntervalMs, timer, signal, random, safe, logger } = this.#setting
-    const capMs = Math.min(this.#policy.deliveryTimeout, this.#setting.remainingMs())
+    const capMs = Math.min(this.#policy.deliveryTimeout, this.#setting.remainingMs(), atMostMs)
     const { channels } = this.#routing
     return {
       store,

@@ -1,6 +1,6 @@
 /** What a whole evaluation makes of what is known, without a database. */
 import { describe, expect, it } from 'vitest'
-import type { Delivery, StateChannel } from '../../src/alerts/channel.js'
+import type { Delivery, EachChannel, StateChannel } from '../../src/alerts/channel.js'
 import { Alerting, type AlertInput, type KnownTasks } from '../../src/alerts/alerting.js'
 import { safeText } from '../../src/execute/safe-text.js'
 import type { TaskLogger } from '../../src/task.js'
@@ -12,17 +12,24 @@ import { at, finding, minute, policy, routingOf } from './rows.js'
 const silent: TaskLogger = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const task = (name: string) => entry({ name, run: () => Promise.resolve({ outcome: 'succeeded' }) })
 
+const unused = () => Promise.reject(new Error('nothing is sent'))
+const noHttp = { get: unused, post: unused, send: unused }
+
 /** A scheduler at a time that the test moves. */
 class Scheduler {
   minutes = 0
   readonly store = new MemoryAlertStore(() => at(this.minutes), at(-100_000))
 
   async evaluate(known: Partial<KnownTasks>, input?: AlertInput): Promise<void> {
-    await new Alerting({
+    await this.alerting(input).evaluate({ entries: [], disabled: [], complete: true, ...known })
+  }
+
+  alerting(input: AlertInput | undefined, budgetMs = 40_000): Alerting {
+    return new Alerting({
       input,
       store: this.store,
       expectedIntervalMs: 5 * minute,
-      budgetMs: 40_000,
+      budgetMs,
       now: () => at(this.minutes),
       remainingMs: () => 10_000,
       timer: { monotonicMs: () => 0, after: () => () => undefined },
@@ -30,7 +37,7 @@ class Scheduler {
       random: () => 0,
       safe: safeText(),
       logger: silent,
-    }).evaluate({ entries: [], disabled: [], complete: true, ...known })
+    })
   }
 
   states(): Record<string, string> {
@@ -97,8 +104,6 @@ describe('a channel that wants everything in every run', () => {
     database: '',
     http: () => Promise.resolve({ client: noHttp, close: () => Promise.resolve() }),
   })
-  const unused = () => Promise.reject(new Error('nothing is sent'))
-  const noHttp = { get: unused, post: unused, send: unused }
   const works = { outcome: 'delivered' } as const
   const fails = { outcome: 'retry', reason: 'status 503' } as const
 
@@ -147,4 +152,29 @@ describe('a channel that wants everything in every run', () => {
     await runs(scheduler, 2, true, inputOf([]))
     expect(scheduler.states()).toMatchObject({ [undelivered]: 'resolved' })
   })
+})
+
+it('before the first task, deliveries take an eighth of the budget at most', async () => {
+  const scheduler = new Scheduler()
+  const caps: number[] = []
+  const channel: EachChannel = {
+    kind: 'each',
+    name: 'pager',
+    transitions: ['opened', 'resolved'],
+    send: (_message, { timeoutMs }) => {
+      caps.push(timeoutMs)
+      return Promise.resolve({ outcome: 'retry', reason: 'status 503' })
+    },
+  }
+  const input: AlertInput = {
+    routing: routingOf([channel]),
+    policy,
+    database: '',
+    http: () => Promise.resolve({ client: noHttp, close: () => Promise.resolve() }),
+  }
+  scheduler.failing()
+  await scheduler.evaluate({ entries: [task('backup')] }, input)
+  scheduler.minutes += 5
+  await scheduler.alerting(input, 8000).begin()
+  expect(caps).toEqual([5000, 1000])
 })

@@ -264,6 +264,13 @@ describe('the scheduler itself', () => {
     expect(provider.at('pager')).toHaveLength(1)
   })
 
+  it('sends the heartbeat as soon as the run is recorded, before what takes time', async () => {
+    findings = [finding()]
+    await go()
+    expect(provider.received.map(({ path }) => path)).toEqual(['/switch', '/pager'])
+    expect(await world.database.query('SELECT FROM scheduler.run')).toHaveLength(1)
+  })
+
   it('sends a heartbeat after runs that did their work, findings or not, and after no others', async () => {
     findings = [finding()]
     expect((await go({ failOn: 'error' })).exitCode).toBe(exitCodes.findings.code)
