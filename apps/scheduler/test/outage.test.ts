@@ -73,5 +73,7 @@ it('changes nothing of how the run ends when nobody can be told', async () => {
   } as typeof configuration
   host.secrets.add(['hunter2'])
   await tellOfOutage(host, broken, logger, { reason: 'refused', remainingMs: () => 10_000 })
-  expect(logged).toMatchObject([{ event: 'outage-not-told', reason: expect.stringMatching(/^no channels for (?!.*hunter2)/) as string }])
+  expect(logged).toMatchObject([
+    { event: 'outage-not-told', reason: expect.stringMatching(/^no channels for (?!.*hunter2)/) as string },
+  ])
 })

@@ -176,7 +176,9 @@ describe('a finding', () => {
       { transition: 'opened', summary: '@acme/loot is disabled: cannot connect to postgres://u:[secret]@db' },
     ])
     const stored = await world.database.query(`SELECT a.details, r.decisions FROM scheduler.alert a, scheduler.run r`)
-    expect(stored).toMatchObject([{ details: { hint: safe.hint }, decisions: [{ task: 'health' }, { reason: safe.reason }] }])
+    expect(stored).toMatchObject([
+      { details: { hint: safe.hint }, decisions: [{ task: 'health' }, { reason: safe.reason }] },
+    ])
     expect(JSON.stringify(stored)).not.toContain('hunter2')
   })
 
