@@ -7,9 +7,9 @@ interface Taken {
 }
 
 export type Receipt =
-  | (Taken & { readonly what: 'create' | 'close' | 'change' })
-  /** Closed first; to be created with this body when that is done. */
-  | (Taken & { readonly what: 'reopen'; readonly create: JsonObject })
+  | (Taken & { readonly what: 'close' | 'change' })
+  /** `create`: to be created again with this body should the request get lost. `reopen`: closed first, to be created when that is done. */
+  | (Taken & { readonly what: 'create' | 'reopen'; readonly create: JsonObject })
 
 export function receiptOf(receipt: Receipt): string {
   return JSON.stringify(receipt)
@@ -27,7 +27,7 @@ export function parseReceipt(text: string): Receipt | undefined {
   const { what, ids, takenAtMs, create } = value as Record<string, unknown>
   if (!Array.isArray(ids) || !ids.every((id) => typeof id === 'string') || typeof takenAtMs !== 'number')
     return undefined
-  if (what === 'create' || what === 'close' || what === 'change') return { what, ids, takenAtMs }
-  if (what !== 'reopen' || create === null || typeof create !== 'object') return undefined
+  if (what === 'close' || what === 'change') return { what, ids, takenAtMs }
+  if ((what !== 'create' && what !== 'reopen') || create === null || typeof create !== 'object') return undefined
   return { what, ids, takenAtMs, create: create as JsonObject }
 }

@@ -93,10 +93,10 @@ export function jsmChannel(
     return answer.response?.status === 404 ? { ...answer, delivery: { outcome: 'delivered' } } : answer
   }
 
-  async function createNow(body: object, context: DeliveryContext): Promise<Delivery> {
+  async function createNow(body: JsonObject, context: DeliveryContext): Promise<Delivery> {
     const answer = await create(context, body)
     if (answer.delivery.outcome !== 'delivered') return answer.delivery
-    return taken({ what: 'create', ids: idsOf(answer), takenAtMs: context.now.getTime() })
+    return taken({ what: 'create', ids: idsOf(answer), takenAtMs: context.now.getTime(), create: body })
   }
 
   async function raise(message: AlertMessage, context: DeliveryContext): Promise<Delivery> {
@@ -111,20 +111,14 @@ export function jsmChannel(
   async function poll(receipt: Receipt, context: DeliveryContext): Promise<Delivery> {
     for (const id of receipt.ids) {
       const answer = await call(context, 'GET', `/requests/${encodeURIComponent(id)}`)
-      const status = answer.response?.status
-      if (status === 404) {
+      if (answer.delivery.outcome !== 'delivered') {
+        // It was taken; only the question failed, whatever the answer to it.
         if (context.now.getTime() - receipt.takenAtMs < unknownForMs) return taken(receipt)
         // Jira Service Management's page has no example of this request: there, that it cannot be asked for proves nothing.
-        if (receipt.what === 'create' && product === 'opsgenie') {
-          return { outcome: 'retry', reason: 'the provider does not know the request that it took' }
-        }
+        const isLost = receipt.what === 'create' && product === 'opsgenie' && answer.response?.status === 404
+        if (isLost) return createNow(receipt.create, context)
         continue
       }
-      if (status === undefined || answer.delivery.outcome === 'retry') {
-        // It was taken; only the question failed.
-        return taken(receipt)
-      }
-      if (answer.delivery.outcome !== 'delivered') return answer.delivery
       const failure = failureOf(answer)
       if (failure === undefined) continue
       // The one text that is looked at: there is no code for it. People close alerts, too.

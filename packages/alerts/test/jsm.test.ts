@@ -127,18 +127,48 @@ describe.each(['jsm', 'opsgenie'] as const)('%s', (product) => {
       '',
       'null',
       '{}',
-      '{"what":"create","ids":[1],"takenAtMs":1}',
+      '{"what":"create","ids":[1],"takenAtMs":1,"create":{}}',
+      '{"what":"create","ids":[],"takenAtMs":1}',
       '{"what":"reopen","ids":[],"takenAtMs":1,"create":null}',
     ]) {
       expect(await channel.poll!(receipt, minutesLater(0))).toMatchObject({ outcome: 'refused' })
     }
   })
 
-  it('sends a lost creation again, where that can be known', async () => {
+  it('creates again what was lost, where that can be known', async () => {
+    server.processing = 'later'
+    const opened = await send('opened', { summary: 'for 3 hours' })
+    server.lose()
+    const asked = await poll(opened, 11)
+    server.process()
+    if (product === 'jsm') {
+      expect(asked).toEqual({ outcome: 'delivered' })
+      return
+    }
+    expect(server.alerts).toMatchObject([{ alias: 'vacuum/xmin-held', message: 'for 3 hours', count: 1 }])
+    // It is asked about anew, from the time of the second request.
+    expect(asked).not.toEqual(opened)
+    expect(await poll(asked, 15)).toEqual({ outcome: 'delivered' })
+  })
+
+  it('tries again when what was lost cannot be created either', async () => {
     server.processing = 'later'
     const opened = await send('opened')
+    server.lose()
+    server.failNext({ kind: 'status', status: 404, body: 'unknown' }, { kind: 'status', status: 503 })
     expect(await poll(opened, 11)).toMatchObject({ outcome: product === 'opsgenie' ? 'retry' : 'delivered' })
   })
+
+  it.each([401, 403, 422, 429, 503])(
+    'waits for ten minutes when the question gets %i, then takes it as done',
+    async (status) => {
+      const opened = await send('opened')
+      server.failNext({ kind: 'status', status }, { kind: 'status', status })
+      expect(await poll(opened, 9)).toEqual(opened)
+      expect(await poll(opened, 10)).toEqual({ outcome: 'delivered' })
+      expect(server.alerts).toMatchObject([{ count: 1, closed: false }])
+    },
+  )
 
   it('waits as long as throttling lasts', async () => {
     server.failNext({

@@ -10,7 +10,7 @@ import { codeOf, exitCodes, SchedulerError } from './errors.js'
 import { DatabaseClock, systemTimer, type Timer } from './execute/clock.js'
 import { execute, type Execution, type TaskReport } from './execute/execute.js'
 import { RunAborted } from './execute/outcome.js'
-import { safeText } from './execute/safe-text.js'
+import { safeText, type SafeText } from './execute/safe-text.js'
 import { planRun, type PlanOptions } from './plan.js'
 import { parseRequests, type DisabledTask, type RegisteredTask, type Registry } from './registry.js'
 import { exitCodeOf, type RunReport } from './report.js'
@@ -127,12 +127,13 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
     const builtIn = await runGroup(execution, input.builtIn, state)
     // Whoever hangs the process from here on must not keep what is known so far.
     if (input.thirdParty !== undefined) {
-      await alerting?.evaluate({ entries: input.builtIn.tasks, disabled: input.builtIn.disabled, complete: false })
+      const disabled = withSafeText(execution.safe, input.builtIn.disabled)
+      await alerting?.evaluate({ entries: input.builtIn.tasks, disabled, complete: false })
       await sendMetrics(execution, input, input.builtIn.tasks)
     }
     const thirdParty = await runThirdParty(execution, input, builtIn)
     const tasks = [...builtIn, ...thirdParty.tasks]
-    const disabled = [...input.builtIn.disabled, ...thirdParty.disabled]
+    const disabled = withSafeText(execution.safe, [...input.builtIn.disabled, ...thirdParty.disabled])
     for (const { name, reason, hint } of disabled)
       input.logger.error({ event: 'task-disabled', task: name, reason, hint }, 'task disabled')
     const stoppedBy = stops.soft.aborted ? signalName(stops.soft.reason) : undefined
@@ -147,12 +148,13 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
       exitCode: exitCodeOf({ tasks, disabled, stoppedBy, only, failOn: input.failOn }),
     }
     if (!dryRun) await recordRun(store, input, report, state, span)
+    // Before what may take the rest of the time: a slow provider must not look like a run that did not do its work.
+    if (only === undefined && didItsWork(report)) await alerting?.workDone()
     const entries = [...input.builtIn.tasks, ...thirdParty.entries]
     // Whoever limits a run, as a job of its own for one task does, may have limited the list of tasks, too.
     const complete = only === undefined && thirdParty.complete && input.builtIn.disabled.length === 0
     await alerting?.evaluate({ entries, disabled, complete })
     await sendMetrics(execution, input, entries)
-    if (only === undefined && didItsWork(report)) await alerting?.workDone()
     await alerting?.end()
     return report
   } finally {
@@ -255,6 +257,15 @@ async function sendMetrics(execution: Execution, input: RunInput, entries: reado
   }
 }
 
+/** What the code of a package says when it cannot be loaded is foreign text: it is stored, sent and printed. */
+function withSafeText(safe: SafeText, disabled: readonly DisabledTask[]): readonly DisabledTask[] {
+  return disabled.map(({ reason, hint, ...named }) => ({
+    ...named,
+    reason: safe.text(reason),
+    ...(hint === undefined ? {} : { hint: safe.text(hint) }),
+  }))
+}
+
 /** Which names exist is known for sure only when every package was loaded. */
 function refuseUnknownNames(only: readonly string[] | undefined, known: readonly { readonly name: string }[]): void {
   const unknown = only?.find((name) => !known.some((task) => task.name === name))
@@ -313,6 +324,8 @@ async function recordRun(
         outcome: run?.outcome ?? 'not-run',
         code,
         reason,
+        // A command's run: it comes when somebody asks, and says nothing of when the next should have come.
+        ...(input.requests === undefined ? {} : { requested: true }),
       })),
       ...report.disabled.map(({ name, reason }) => ({ task: name, outcome: 'disabled', reason })),
     ],

@@ -43,6 +43,7 @@ function toRecord({ decision, identity, result, claimedAt, traceId }: FinishedRu
     findings: result.findings,
     traceId,
     metrics: result.metrics,
+    requested: decision.reason === 'requested',
     finishedSlotAt: finishes ? slotToFinish(decision, claimedAt) : undefined,
   }
 }

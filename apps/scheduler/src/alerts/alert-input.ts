@@ -31,12 +31,30 @@ function databaseName({ program }: Configuration): string {
   return `${host}:${port}/${database}`
 }
 
-/** A run that ends because PostgreSQL cannot be reached tells so itself: nothing else can. */
+/**
+ * A run that ends because PostgreSQL cannot be reached tells so itself: nothing else can. What it cannot tell is logged, and changes no
+ * exit code.
+ * @param remainingMs milliseconds that this process still has
+ */
 export async function tellOfOutage(
   host: Host,
   configuration: Configuration,
   logger: TaskLogger,
-  reason: string,
+  outage: { readonly reason: string; readonly remainingMs: () => number },
+): Promise<void> {
+  try {
+    await tell(host, configuration, logger, outage)
+  } catch (error) {
+    const reason = host.secrets.scrub(error instanceof Error ? error.message : String(error))
+    logger.error({ event: 'outage-not-told', reason }, 'nobody could be told that the database is unavailable')
+  }
+}
+
+async function tell(
+  host: Host,
+  configuration: Configuration,
+  logger: TaskLogger,
+  { reason, remainingMs }: Parameters<typeof tellOfOutage>[3],
 ): Promise<void> {
   const input = await alertInput(host, configuration)
   if (input.routing.channels.length === 0) return
@@ -47,8 +65,7 @@ export async function tellOfOutage(
       input,
       expectedIntervalMs: expectedInterval,
       now: host.now,
-      // To connect took its time already, and the process has some left.
-      remainingMs: () => input.policy.deliveryTimeout,
+      remainingMs,
       timer: systemTimer,
       signal: host.hardStop,
       random: Math.random,

@@ -73,7 +73,11 @@ export async function run(host: Host, options: RunCommandOptions): Promise<numbe
     } catch (error) {
       const known = explain(error)
       if (known instanceof SchedulerError && known.exitCode === exitCodes.unavailable.code && options.dryRun !== true)
-        await tellOfOutage(host, configuration, logging.logger, known.message)
+        await tellOfOutage(host, configuration, logging.logger, {
+          reason: known.message,
+          // The other half is for telemetry.
+          remainingMs: () => Math.max(0, program.budget + program.grace + flushCapMs / 2 - performance.now()),
+        })
       if (!(known instanceof SchedulerError) || host.terminal.stdoutIsTerminal || dataOnStdout) throw known
       logging.logger.error(
         { event: 'run-failed', errorCode: known.code, hint: known.hint, exitCode: known.exitCode },

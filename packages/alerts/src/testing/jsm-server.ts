@@ -28,6 +28,8 @@ export interface JsmServer extends ProviderServer {
   processing: 'at-once' | 'later'
   /** Carries out what waits, the last taken first when `backwards`: nobody promises an order. */
   process(options?: { readonly backwards?: boolean }): void
+  /** Forgets what waits. */
+  lose(): void
   closeByHand(alias: string): void
 }
 
@@ -155,6 +157,9 @@ export async function startJsm(product: 'jsm' | 'opsgenie' = 'jsm'): Promise<Jsm
     process: ({ backwards = false } = {}) => {
       const tasks = waiting.splice(0)
       for (const task of backwards ? tasks.reverse() : tasks) carryOut(task)
+    },
+    lose: () => {
+      waiting.length = 0
     },
     closeByHand: (alias) => {
       const open = openOf(alias)

@@ -6,14 +6,14 @@ import type { Timer } from '../execute/clock.js'
 import type { SafeText } from '../execute/safe-text.js'
 import type { DisabledTask, RegisteredTask } from '../registry.js'
 import { firstSlotAfter, type Schedule } from '../schedule.js'
-import type { AlertReading, AlertTaskRow } from '../state/alert-rows.js'
+import type { AlertChannelRow, AlertReading, AlertTaskRow } from '../state/alert-rows.js'
 import type { TaskLogger } from '../task.js'
 import type { AlertChanges, AlertStore } from './alert-store.js'
 import type { AlertMessage, AlertRouting, StateChannel } from './channel.js'
 import { deliverMessages, deliverState, sendUnstored, type DeliveryPass } from './deliver.js'
 import { uuidOf } from './key.js'
 import { messagesAfterGap } from './outage.js'
-import { goneAfterMs, isRare, needsEveryTask, notEnabledPrefix, ownFindings } from './own-findings.js'
+import { isRare, notEnabledPrefix, ownFindings, ranLately, silentOnOwn } from './own-findings.js'
 import { planAlerts, type AlertRow, type Evidence } from './plan-alerts.js'
 import { contentOf, planMessages, routedTo } from './plan-messages.js'
 import { defaultAlertPolicy, type AlertPolicy } from './policy.js'
@@ -44,6 +44,9 @@ export interface AlertingSetting {
   readonly logger: TaskLogger
 }
 
+/** Of the budget, what may pass before the first task starts. */
+const shareOfBeginning = 1 / 8
+
 /** What is known of the configuration at one point of a run. */
 export interface KnownTasks {
   readonly entries: readonly RegisteredTask[]
@@ -71,9 +74,10 @@ export class Alerting {
     if (this.#routing.channels.length === 0) return
     await this.#harmless('alerts-not-delivered', async () => {
       const reading = await this.#setting.store.read()
-      const back = messagesAfterGap(this.#outageQuestion(reading.now), reading.runs[0]?.finishedAt)
+      const back = messagesAfterGap(this.#outageQuestion(reading.now), reading.runs[0]?.startedAt)
       if (back.length > 0) await this.#setting.store.insertMessages(back)
-      if (back.length + reading.waiting.length > 0) await this.#deliver(reading)
+      const capMs = this.#setting.budgetMs * shareOfBeginning
+      if (back.length + reading.waiting.length > 0) await this.#deliver(reading, capMs)
     })
   }
 
@@ -122,6 +126,7 @@ export class Alerting {
     const periods = new Map(
       known.entries.map(({ name, schedule }) => [name, periodMs(schedule, now, expectedIntervalMs)]),
     )
+    const tasks = reading.tasks.map((task) => ownFactsOf(task, periods.get(task.name)))
     const firstSight = new Map(reading.tasks.map(({ name, firstSeenAt }) => [name, firstSeenAt]))
     const evidence: readonly Evidence[] = [
       ...reading.evidence.map((run) => ({
@@ -140,17 +145,15 @@ export class Alerting {
           now,
           expectedIntervalMs,
           budgetMs,
-          tasks: reading.tasks.map((task) => ownFactsOf(task, periods.get(task.name))),
+          tasks,
           disabled: known.disabled,
           runDurationsMs: reading.runs.map(({ startedAt, finishedAt }) => finishedAt.getTime() - startedAt.getTime()),
           channels: this.#channelFacts(reading),
         }).filter(({ key }) => known.complete || !key.startsWith(notEnabledPrefix)),
-        ...(known.complete ? {} : { silentOn: needsEveryTask }),
+        silentOn: silentOnOwn({ tasks, complete: known.complete, now }),
       },
     ]
-    const runsElsewhere = reading.tasks.filter(
-      ({ lastClaimedAt }) => lastClaimedAt !== undefined && now.getTime() - lastClaimedAt.getTime() <= goneAfterMs,
-    )
+    const runsElsewhere = reading.tasks.filter((task) => ranLately(task, now))
     const names = [...known.entries, ...known.disabled, ...runsElsewhere].map(({ name }) => name)
     const alerts = planAlerts({
       now,
@@ -189,24 +192,23 @@ export class Alerting {
     return changed.every(({ length }) => length === 0) ? undefined : { alerts, messages, evaluated }
   }
 
-  /** A channel of which nothing is stored is late since it last worked. */
-  #channelFacts({ channels }: AlertReading) {
-    const ofState = new Set(this.#routing.channels.filter(({ kind }) => kind === 'state').map(({ name }) => name))
-    return channels.map((row) => {
-      const fails =
-        row.lastFailureAt !== undefined && (row.lastSuccessAt === undefined || row.lastSuccessAt < row.lastFailureAt)
+  /** Of channels that are configured: what was lost on the way to others is lost on purpose. */
+  #channelFacts({ channels, rows }: AlertReading) {
+    return this.#routing.channels.flatMap(({ name, kind }) => {
+      const row = channels.find(({ channel }) => channel === name)
+      if (row === undefined) return []
       return {
-        name: row.channel,
+        name,
         newestDeadAt: row.newestDeadAt,
         deadLetters: row.deadLetters,
         lastReason: row.lastDeadReason ?? row.lastFailure,
-        oldestWaitingAt: ofState.has(row.channel) && fails ? row.lastSuccessAt : row.oldestWaitingAt,
+        oldestWaitingAt: kind === 'state' ? untakenSince(name, row, rows, this.#routing) : row.oldestWaitingAt,
       }
     })
   }
 
-  async #deliver(reading: AlertReading): Promise<void> {
-    const pass = this.#pass()
+  async #deliver(reading: AlertReading, atMostMs = Infinity): Promise<void> {
+    const pass = this.#pass(atMostMs)
     const oldest = reading.waiting.reduce((least, { at }) => Math.min(least, at.getTime()), Infinity)
     if (reading.now.getTime() - oldest >= this.#policy.maximumAge) {
       const dead = await pass.store.expire(this.#policy.maximumAge)
@@ -224,9 +226,9 @@ export class Alerting {
     })
   }
 
-  #pass(): DeliveryPass {
+  #pass(atMostMs = Infinity): DeliveryPass {
     const { store, now, expectedIntervalMs, timer, signal, random, safe, logger } = this.#setting
-    const capMs = Math.min(this.#policy.deliveryTimeout, this.#setting.remainingMs())
+    const capMs = Math.min(this.#policy.deliveryTimeout, this.#setting.remainingMs(), atMostMs)
     const { channels } = this.#routing
     return {
       store,
@@ -284,6 +286,26 @@ export function stateFor(
     return [{ id, transition: 'resolved', alert: contentOf(row, openedAt), at: resolvedAt }]
   })
   return firing.length + resolved.length === 0 ? undefined : { firing, resolved }
+}
+
+/** Since when a channel of which nothing is stored has not taken what there was to tell: undefined for one that works, or had nothing to hear. */
+function untakenSince(
+  channel: string,
+  { lastSuccessAt, lastFailureAt }: AlertChannelRow,
+  rows: readonly AlertRow[],
+  routing: AlertRouting,
+): Date | undefined {
+  if (lastFailureAt === undefined || (lastSuccessAt !== undefined && lastSuccessAt >= lastFailureAt)) return undefined
+  const openings = rows.flatMap((row) =>
+    row.state === 'firing' &&
+    row.silence === undefined &&
+    row.openedAt !== undefined &&
+    routedTo(routing, row).includes(channel)
+      ? [row.openedAt.getTime()]
+      : [],
+  )
+  if (openings.length === 0) return undefined
+  return new Date(Math.max(Math.min(...openings), lastSuccessAt?.getTime() ?? 0))
 }
 
 function ownFactsOf(task: AlertTaskRow, period: number | undefined) {

@@ -10,7 +10,7 @@ import type { AlertPolicy } from './policy.js'
 const outageFindingKey = 'database-unavailable'
 const name = alertName(undefined, outageFindingKey)
 
-/** Runs that are further apart than so many intervals have a gap between them: a database that was down, or a scheduler. */
+/** Runs that begin further apart than so many intervals have a gap between them: a database that was down, or a scheduler. */
 const gapIntervals = 1.5
 
 export interface OutageIdentity {
@@ -74,15 +74,16 @@ export function outageMessages(question: OutageQuestion, reason: string): Outage
 
 /**
  * After a gap between runs whoever may have been told of an outage hears that it is over. Whether anybody was told is not known:
- * to close an alert that is not open changes nothing.
+ * to close an alert that is not open changes nothing. Counted from start to start: a run that took long must not hide the one after it,
+ * which failed.
  */
-export function messagesAfterGap(question: OutageQuestion, lastRunEndedAt: Date | undefined): readonly NewMessage[] {
+export function messagesAfterGap(question: OutageQuestion, lastRunBeganAt: Date | undefined): readonly NewMessage[] {
   const { now, expectedIntervalMs, routing } = question
-  if (lastRunEndedAt === undefined) return []
-  const gapMs = now.getTime() - lastRunEndedAt.getTime()
+  if (lastRunBeganAt === undefined) return []
+  const gapMs = now.getTime() - lastRunBeganAt.getTime()
   if (gapMs <= gapIntervals * expectedIntervalMs) return []
-  const summary = `PostgreSQL is reached again; before that no run had ended since ${lastRunEndedAt.toISOString()}`
-  const content = outageContent(question, summary, lastRunEndedAt)
+  const summary = `PostgreSQL is reached again; the last run before this one began at ${lastRunBeganAt.toISOString()}`
+  const content = outageContent(question, summary, lastRunBeganAt)
   const wanted = new Set(routing.channelsFor(content))
   return routing.channels
     .filter(
@@ -90,10 +91,10 @@ export function messagesAfterGap(question: OutageQuestion, lastRunEndedAt: Date 
     )
     .map((channel) => ({
       // Two processes that see the same gap make the same message.
-      id: uuidOf(`${channel.name}\n${content.key}\n${lastRunEndedAt.toISOString()}`),
+      id: uuidOf(`${channel.name}\n${content.key}\n${lastRunBeganAt.toISOString()}`),
       channel: channel.name,
       name,
-      incidentAt: lastRunEndedAt,
+      incidentAt: lastRunBeganAt,
       transition: 'resolved',
       content,
       at: now,

@@ -16,7 +16,7 @@ const forgottenForMs = 7 * 86_400_000
  * A task that is not enabled here and ran within this time has a job of its own, with a list of its own: a daily one is the least frequent
  * that can be told from one that is gone.
  */
-export const goneAfterMs = 26 * 3_600_000
+const goneAfterMs = 26 * 3_600_000
 const runsOverBudget = 3
 const deadLettersCountForMs = 86_400_000
 /** A message that waits for so long is told of through other channels. */
@@ -59,7 +59,39 @@ export interface OwnChannelFacts {
 
 export const notEnabledPrefix = 'task-not-enabled/'
 /** Beginnings of keys that are over only when every task of the configuration is known. */
-export const needsEveryTask: readonly string[] = [notEnabledPrefix, 'package-disabled/']
+const needsEveryTask: readonly string[] = [notEnabledPrefix, 'package-disabled/']
+
+/** Claimed lately, by whatever process: a task that is not enabled here has a job of its own. */
+export function ranLately({ lastClaimedAt }: Pick<OwnTaskFacts, 'lastClaimedAt'>, now: Date): boolean {
+  return lastClaimedAt !== undefined && now.getTime() - lastClaimedAt.getTime() <= goneAfterMs
+}
+
+/** The task that a finding of the scheduler is about, where only a process that has this task enabled can say whether it is over. */
+export function taskOfOwnFinding(key: string): string | undefined {
+  return /^(?:task-failing|task-stale|claim-expired|claim-stuck)\/(.+)$/s.exec(key)?.[1]
+}
+
+/**
+ * Of which keys the scheduler's look says nothing, found or not: of tasks that are enabled elsewhere, or may be among those that are not
+ * loaded yet, this process knows neither the period nor whether they are wanted.
+ */
+export function silentOnOwn({
+  tasks,
+  complete,
+  now,
+}: {
+  readonly tasks: readonly Pick<OwnTaskFacts, 'name' | 'periodMs' | 'lastClaimedAt'>[]
+  /** Every task of the configuration is known. */
+  readonly complete: boolean
+  readonly now: Date
+}): (key: string) => boolean {
+  const unjudged = new Set(
+    tasks.flatMap((task) => (task.periodMs === undefined && (!complete || ranLately(task, now)) ? [task.name] : [])),
+  )
+  return (key) =>
+    unjudged.has(taskOfOwnFinding(key) ?? '') ||
+    (!complete && needsEveryTask.some((beginning) => key.startsWith(beginning)))
+}
 
 export function ownFindings(facts: OwnFacts): readonly Finding[] {
   return [
@@ -129,8 +161,7 @@ function ofTask(task: OwnTaskFacts, periodMs: number, { now, expectedIntervalMs 
 function notEnabled({ name, periodMs, lastClaimedAt }: OwnTaskFacts, { now }: OwnFacts): readonly Finding[] {
   // Rows with a colon are those of packages, which are claimed to be loaded.
   if (periodMs !== undefined || lastClaimedAt === undefined || name.includes(':')) return []
-  const idleMs = now.getTime() - lastClaimedAt.getTime()
-  if (idleMs <= goneAfterMs || idleMs > forgottenForMs) return []
+  if (ranLately({ lastClaimedAt }, now) || now.getTime() - lastClaimedAt.getTime() > forgottenForMs) return []
   return [
     {
       key: `${notEnabledPrefix}${name}`,

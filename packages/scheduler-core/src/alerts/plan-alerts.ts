@@ -53,8 +53,8 @@ export interface Evidence {
   readonly findings: readonly Finding[]
   /** Looks hourly or less often: waiting for another look would take too long. */
   readonly rare: boolean
-  /** Beginnings of finding keys that this look could say nothing of. */
-  readonly silentOn?: readonly string[]
+  /** Whether this look could say nothing of a finding's key. */
+  readonly silentOn?: (key: string) => boolean
 }
 
 export interface Mute {
@@ -115,7 +115,7 @@ function weigh(rows: Map<string, AlertRow>, evidence: Evidence, question: AlertQ
   if (!evidence.complete) return
   for (const row of rows.values()) {
     if (row.task !== evidence.task || row.state === 'resolved' || present.has(row.name)) continue
-    if (evidence.silentOn?.some((beginning) => row.findingKey.startsWith(beginning)) === true) continue
+    if (evidence.silentOn?.(row.findingKey) === true) continue
     rows.set(row.name, good(row, evidence, question))
   }
 }

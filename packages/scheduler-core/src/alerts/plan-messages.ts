@@ -72,6 +72,15 @@ export interface MessagePlan {
 /** The finding about a channel that does not deliver: that channel is the wrong one to tell of it. */
 export const undeliveredPrefix = 'alerts-undelivered/'
 
+/** What one message for two transitions must be: the one that calls louder. */
+const callingOrder: Readonly<Record<AlertTransition, number>> = {
+  changed: 0,
+  reminded: 1,
+  raised: 2,
+  opened: 3,
+  resolved: 3,
+}
+
 type StoringChannel = EachChannel | DigestChannel
 
 export function planMessages(question: MessageQuestion): MessagePlan {
@@ -150,6 +159,8 @@ class Draft {
       this.#forget(told)
       return
     }
+    // Known to the provider by the same key: the late end of this one would close the other. It is told after that one's end.
+    if (this.toldTo(channel).some((other) => isNewer(other, told))) return
     const resolution = row?.state === 'resolved' ? row.resolution : undefined
     const details = resolution === undefined ? told.content.details : { ...told.content.details, resolution }
     const content = { ...told.content, details }
@@ -207,8 +218,9 @@ class Draft {
     }
     // Whoever has not heard of the last message yet need not hear of two.
     if (!last.untouched) return false
-    const first = last.transition === 'changed' || last.transition === 'reminded'
-    const as = transition === 'raised' && first ? 'raised' : last.transition
+    const outranks = callingOrder[transition] > callingOrder[last.transition]
+    // As a mere change it would call nobody, and who was never called is never reminded.
+    const as = outranks && channel.transitions.includes(transition) ? transition : last.transition
     this.#rewritten.push({ id: last.id, transition: as, content })
     return true
   }
@@ -231,6 +243,11 @@ class Draft {
   #forget(told: ToldRow): void {
     this.#untold.set(idOf(told), told)
   }
+}
+
+/** A later incident of the same alert, which may be open at the provider. */
+function isNewer(other: ToldRow, than: ToldRow): boolean {
+  return other.name === than.name && other.incidentAt > than.incidentAt && other.state !== 'refused'
 }
 
 function idOf({ channel, name, incidentAt }: Pick<ToldRow, 'channel' | 'name' | 'incidentAt'>): string {

@@ -25,7 +25,10 @@ interface ClaimedRow {
 
 const later = (now: Now, ms: number) => sql<Date>`${now} + ${ms} * interval '1 millisecond'`
 
-/** The oldest message of the channel that is the first of its alert, due, and held by nobody. */
+/**
+ * The oldest message of the channel that is the first of its alert, due, and held by nobody. What nobody has taken yet goes before the
+ * questions about what was taken: many of those must not keep a new alert from people.
+ */
 export async function claimNext(
   db: StateDb,
   table: TableName,
@@ -44,7 +47,7 @@ export async function claimNext(
           WHERE earlier.channel = head.channel AND earlier.name = head.name AND earlier.seq < head.seq AND earlier.state <> 'dead')
         AND NOT EXISTS (
           SELECT FROM ${table('alert_channel')} held WHERE held.channel = head.channel AND held.hold_until > ${now})
-      ORDER BY head.seq LIMIT 1 FOR UPDATE SKIP LOCKED)
+      ORDER BY head.receipt IS NOT NULL, head.seq LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, channel, name, incident_at, transition, content, at, attempts, receipt`.execute(db)
   return rows[0] === undefined ? undefined : claimed(rows[0])
 }

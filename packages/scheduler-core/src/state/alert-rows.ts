@@ -56,7 +56,7 @@ export interface AlertReading {
   readonly evidence: readonly EvidenceRow[]
   readonly tasks: readonly AlertTaskRow[]
   readonly channels: readonly AlertChannelRow[]
-  /** The newest runs of the scheduler, newest first. */
+  /** The newest runs of the scheduler, newest first, without those that commands asked for. */
   readonly runs: readonly { readonly startedAt: Date; readonly finishedAt: Date }[]
 }
 
@@ -148,7 +148,13 @@ export async function selectAlertReading(db: StateDb, now: RawBuilder<Date>): Pr
           .orderBy(sql`1`),
       ).as('channels'),
       jsonArrayFrom(
-        e.selectFrom('run').select(['started_at', 'finished_at']).orderBy('started_at', 'desc').orderBy('id').limit(3),
+        e
+          .selectFrom('run')
+          .select(['started_at', 'finished_at'])
+          .where(sql<boolean>`NOT decisions @> '[{"requested": true}]'::jsonb`)
+          .orderBy('started_at', 'desc')
+          .orderBy('id')
+          .limit(3),
       ).as('runs'),
     ])
     .executeTakeFirstOrThrow()

@@ -35,6 +35,8 @@ export interface TaskRunRecord {
   readonly metrics: readonly MetricValue[]
   /** The slot to store as finished; undefined when the slot stays due or the task has none. */
   readonly finishedSlotAt: Date | undefined
+  /** A command asked for it: it did what it was asked, and took no look of the kind that alerts go by. */
+  readonly requested: boolean
 }
 
 export interface MetricValue {
@@ -149,9 +151,10 @@ export async function finishTaskRun(db: StateDb, record: TaskRunRecord): Promise
       action_count: record.actionCount,
       findings: JSON.stringify(record.findings),
       trace_id: record.traceId ?? null,
-      // A run that found nothing, of a task without open alerts, is none of the alerts' business.
-      evaluated:
-        record.findings.length > 0
+      // A run that found nothing, of a task without open alerts, is none of the alerts' business; nor is what a command asked for.
+      evaluated: record.requested
+        ? true
+        : record.findings.length > 0
           ? false
           : e.not(
               e.exists(

@@ -140,12 +140,13 @@ export class MemoryAlertStore implements AlertStore {
     const now = this.#now().getTime()
     if ((this.channels.get(channel)?.holdUntil ?? 0) > now) return undefined
     const ours = this.messages.filter(({ message, state }) => message.channel === channel && state !== 'dead')
-    const next = ours.find(
+    const heads = ours.filter(
       (stored, index) =>
         stored.nextAttemptAt <= now &&
         !isLeased(stored, now) &&
         !ours.slice(0, index).some(({ message }) => message.name === stored.message.name),
     )
+    const next = heads.find(({ receipt }) => receipt === undefined) ?? heads[0]
     return next === undefined ? undefined : this.#lease(next, now + leaseMs, undefined)
   }
 

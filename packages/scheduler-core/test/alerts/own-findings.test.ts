@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { isRare, ownFindings, type OwnFacts, type OwnTaskFacts } from '../../src/alerts/own-findings.js'
+import {
+  isRare,
+  ownFindings,
+  silentOnOwn,
+  taskOfOwnFinding,
+  type OwnFacts,
+  type OwnTaskFacts,
+} from '../../src/alerts/own-findings.js'
 import { at, hour, minute } from './rows.js'
 
 const day = 24 * hour
@@ -107,5 +114,40 @@ describe('the scheduler finds of itself', () => {
     expect(of({ newestDeadAt: at(-24 * 60), deadLetters: 1 })).toEqual([])
     expect(of({ oldestWaitingAt: at(-31) })).toEqual(['alerts-undelivered/pager error'])
     expect(of({ oldestWaitingAt: at(-30) })).toEqual([])
+  })
+})
+
+describe('of which keys silence says nothing', () => {
+  const about = ['task-failing', 'task-stale', 'claim-expired', 'claim-stuck']
+  const silent = (complete: boolean, change: Partial<OwnTaskFacts>) => {
+    const on = silentOnOwn({ tasks: [task(change)], complete, now: at(0) })
+    return about.filter((kind) => on(`${kind}/analyze`))
+  }
+  const elsewhere = { periodMs: undefined, lastClaimedAt: at(-60) }
+  const gone = { periodMs: undefined, lastClaimedAt: at(-27 * 60) }
+
+  it('those about a task that another job runs, or that may not be loaded yet', () => {
+    expect(silent(true, elsewhere)).toEqual(about)
+    expect(silent(false, elsewhere)).toEqual(about)
+    expect(silent(false, gone)).toEqual(about)
+  })
+
+  it('not those about a task that is enabled here, or runs nowhere any more', () => {
+    expect(silent(true, {})).toEqual([])
+    expect(silent(false, {})).toEqual([])
+    expect(silent(true, gone)).toEqual([])
+  })
+
+  it('those that need every task, while not all are known', () => {
+    const on = (complete: boolean) => silentOnOwn({ tasks: [], complete, now: at(0) })
+    for (const key of ['task-not-enabled/analyze', 'package-disabled/@acme/loot']) {
+      expect([on(false)(key), on(true)(key)]).toEqual([true, false])
+    }
+    expect(on(false)('runs-over-budget')).toBe(false)
+  })
+
+  it('a key is about the task after its first stroke, whatever that is called', () => {
+    expect(taskOfOwnFinding('task-failing/@acme/loot')).toBe('@acme/loot')
+    expect(taskOfOwnFinding('alerts-undelivered/pager')).toBeUndefined()
   })
 })

@@ -1,10 +1,12 @@
 /** Alerts in whole runs: real PostgreSQL, real HTTP, and a process that dies at each instant. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import type { Connections } from '../../src/connections.js'
 import { exitCodes } from '../../src/errors.js'
 import type { RunInput } from '../../src/pipeline.js'
 import { PostgresAlertStore } from '../../src/state/alert-store.js'
-import type { Finding } from '../../src/task.js'
+import { registerTask } from '../../src/registry.js'
+import type { AnyTask, Finding } from '../../src/task.js'
 import { createWorld, entry, run, type World } from '../support.js'
 import { finding } from './rows.js'
 import { Webhook } from './webhook.js'
@@ -154,6 +156,52 @@ describe('a finding', () => {
     ])
   })
 
+  it('that a package cannot be loaded is stored and sent without the secrets in its words', async () => {
+    findings = []
+    const report = await go({
+      scrub: (text) => text.replaceAll('hunter2', '[secret]'),
+      thirdParty: {
+        specifiers: ['@acme/loot'],
+        load: () =>
+          Promise.resolve({
+            tasks: [],
+            disabled: [{ name: '@acme/loot', reason: 'cannot connect to postgres://u:hunter2@db', hint: 'hunter2?' }],
+          }),
+        unclaimedOptions: () => [],
+      },
+    })
+    const safe = { reason: 'cannot connect to postgres://u:[secret]@db', hint: '[secret]?' }
+    expect(report.disabled).toEqual([{ name: '@acme/loot', ...safe }])
+    expect(provider.received.filter(({ path }) => path === '/pager')).toMatchObject([
+      { transition: 'opened', summary: '@acme/loot is disabled: cannot connect to postgres://u:[secret]@db' },
+    ])
+    const stored = await world.database.query(`SELECT a.details, r.decisions FROM scheduler.alert a, scheduler.run r`)
+    expect(stored).toMatchObject([
+      { details: { hint: safe.hint }, decisions: [{ task: 'health' }, { reason: safe.reason }] },
+    ])
+    expect(JSON.stringify(stored)).not.toContain('hunter2')
+  })
+
+  it('of a daily task is not taken back by what a command asked of the task', async () => {
+    findings = [finding()]
+    const daily = entry({
+      name: 'health',
+      schedule: { kind: 'interval', everyMs: 86_400_000 },
+      run: () => Promise.resolve({ outcome: 'succeeded', findings }),
+    })
+    const asked = { ...daily.task, requestSchema: z.object({}) } as AnyTask
+    const tasks = [registerTask(asked, { kind: 'built-in' }, { config: {} })]
+    await go({}, tasks)
+    findings = []
+    expect((await go({ requests: { health: {} } }, tasks)).tasks[0]?.run?.outcome).toBe('succeeded')
+    await later()
+    await go({}, tasks)
+    expect(await states()).toEqual([{ name: 'health/queue', state: 'firing' }])
+    expect(await world.database.query('SELECT FROM scheduler.task_run WHERE NOT evaluated')).toHaveLength(0)
+    await go({ force: true }, tasks)
+    expect(await states()).toEqual([{ name: 'health/queue', state: 'resolved' }])
+  })
+
   it('is told before the first third-party package is loaded', async () => {
     findings = [finding()]
     let toldBefore: readonly string[] = []
@@ -198,17 +246,31 @@ describe('the scheduler itself', () => {
     ])
   })
 
-  it('tells that the database is back when no run had ended for long', async () => {
+  it('tells that the database is back when no run had begun for long, a command or not', async () => {
     findings = []
     await go()
     expect(provider.at('pager')).toEqual([])
     await world.database.query(
-      `UPDATE scheduler.run SET started_at = started_at - interval '1 hour', finished_at = finished_at - interval '1 hour'`,
+      `UPDATE scheduler.run SET started_at = started_at - interval '10 minutes', finished_at = finished_at - interval '6 minutes'`,
     )
+    // A command in between, after the outage and before the next run.
+    const other = { ...entry({ name: 'other', run: () => Promise.resolve({ outcome: 'succeeded' }) }).task }
+    const asked = [
+      registerTask({ ...other, requestSchema: z.object({}) } as AnyTask, { kind: 'built-in' }, { config: {} }),
+    ]
+    await go({ requests: { other: {} } }, asked)
+    expect(provider.at('pager')).toEqual([])
     await go()
     expect(provider.at('pager')).toEqual(['resolved scheduler/database-unavailable'])
     await go()
     expect(provider.at('pager')).toHaveLength(1)
+  })
+
+  it('sends the heartbeat as soon as the run is recorded, before what takes time', async () => {
+    findings = [finding()]
+    await go()
+    expect(provider.received.map(({ path }) => path)).toEqual(['/switch', '/pager'])
+    expect(await world.database.query('SELECT FROM scheduler.run')).toHaveLength(1)
   })
 
   it('sends a heartbeat after runs that did their work, findings or not, and after no others', async () => {

@@ -89,7 +89,7 @@ describe('an alert', () => {
     const history = after([
       looked(0, [finding()]),
       looked(5, [], { task: 'backup' }),
-      looked(10, [], { silentOn: ['que'] }),
+      looked(10, [], { silentOn: (key) => key === 'queue' }),
     ])
     expect(history[2]).toEqual(history[0])
   })

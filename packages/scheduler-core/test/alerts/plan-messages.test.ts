@@ -171,6 +171,28 @@ describe('a reminder', () => {
     expect(transitions(ask({ now: at(445), rows: [row], told: reminded.told }))).toEqual([])
   })
 
+  it('takes the place of a change that waits, or nobody would ever be called again', () => {
+    const told = toldOf(row)
+    const other = firing({ summary: 'longer' })
+    const waiting = [waitingFor(told, { transition: 'changed', at: at(235) })]
+    const due = ask({ now: at(240), rows: [other], told: [told], waiting })
+    expect(due.messages).toEqual([])
+    expect(due.rewritten).toMatchObject([{ id: 'waiting', transition: 'reminded', content: { summary: 'longer' } }])
+    expect(due.told).toMatchObject([{ calledAt: undefined }])
+    const worse = ask({ now: at(240), rows: [firing({ severity: 'critical' })], told: [told], waiting })
+    expect(worse.rewritten).toMatchObject([{ transition: 'raised' }])
+    // A channel without reminders counts as told, and keeps the change.
+    const deaf = ask({
+      now: at(240),
+      rows: [other],
+      told: [told],
+      waiting,
+      routing: routingOf([pager({ transitions: ['opened', 'changed', 'resolved'] })]),
+    })
+    expect(deaf.rewritten).toMatchObject([{ transition: 'changed' }])
+    expect(deaf.told).toMatchObject([{ calledAt: at(240) }])
+  })
+
   it('does not come while nobody was called yet', () => {
     const told = toldOf(row, { calledAt: undefined })
     expect(transitions(ask({ now: at(5000), rows: [row], told: [told], waiting: [waitingFor(told)] }))).toEqual([])
@@ -222,6 +244,21 @@ describe('an alert that is over', () => {
       ['resolved', at(0)],
       ['opened', at(90)],
     ])
+  })
+
+  it('and whose end was never taken is not closed over the head of the next incident', () => {
+    const next = firing({ openedAt: at(90), firstSeenAt: at(90) })
+    const [older, newer] = [toldOf(row), toldOf(next, { calledAt: at(1600) })]
+    expect(transitions(ask({ now: at(1600), rows: [next], told: [older, newer] }))).toEqual([])
+    // With the newer one everything has ended, and it is said once for each.
+    const over = { ...next, state: 'resolved', resolvedAt: at(1700) } as const
+    const ends = ask({ now: at(1700), rows: [over], told: [older, newer] })
+    expect(ends.messages.map(({ transition, incidentAt }) => [transition, incidentAt])).toEqual([['resolved', at(90)]])
+    const last = ask({ now: at(1705), rows: [over], told: [older] })
+    expect(last.messages.map(({ transition, incidentAt }) => [transition, incidentAt])).toEqual([['resolved', at(0)]])
+    // What the provider refused is not open there.
+    const refused = { ...newer, state: 'refused' } as const
+    expect(transitions(ask({ now: at(1600), rows: [next], told: [older, refused] }))).toEqual(['pager resolved'])
   })
 
   it('needs no end where the provider refused the beginning', () => {

@@ -167,6 +167,16 @@ describe.each(['PostgreSQL', 'memory'])('the store in %s', (kind) => {
     expect(await store.claimNext('pager', minute)).toMatchObject({ transition: 'resolved' })
   })
 
+  it('hands out what nobody has taken before the questions about what was taken', async () => {
+    const [taken, fresh] = [message(), message({ name: 'health/disk' })]
+    await store.insertMessages([taken])
+    const first = await store.claimNext('pager', minute)
+    await store.settle([first!], { outcome: 'accepted', receipt: 'r-1', afterMs: 0 })
+    await store.insertMessages([fresh])
+    expect(await store.claimNext('pager', minute)).toMatchObject({ id: fresh.id })
+    expect(await store.claimNext('pager', minute)).toMatchObject({ id: taken.id, receipt: 'r-1' })
+  })
+
   it('makes a dead letter of what is refused, with all that would follow', async () => {
     await store.evaluate(() =>
       changes({
