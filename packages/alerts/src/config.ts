@@ -50,7 +50,7 @@ const pagerduty = z
     changes: z
       .boolean()
       .default(true)
-      .describe('Whether finished retention and backups are sent as change events, which call nobody.'),
+      .describe('Whether change events, which call nobody, are sent. Nothing in the scheduler makes any yet.'),
     severity: least('PagerDuty').default('error'),
   })
   .describe('PagerDuty, Events API v2')
