@@ -233,7 +233,7 @@ describe.skipIf(noOpenSsl !== '')(`the driver kubernetes${noOpenSsl}`, () => {
       expect(await states()).toEqual(['running'])
       await forgetAnswer()
       const [, job] = [...api.objects].find(([name]) => name.startsWith('jobs/')) ?? []
-      const { metadata } = job as { metadata: { annotations: Record<string, string> } }
+      const { metadata } = job as unknown as { metadata: { annotations: Record<string, string> } }
       metadata.annotations[templateAnnotation] = 'CronJob/other-dump'
       const reason = expect.stringContaining('namePrefix') as string
       expect(await world.run({ config: change })).toMatchObject({ errorCode: 'name-taken', reason })
