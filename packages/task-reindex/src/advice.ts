@@ -103,6 +103,9 @@ function replaces(other: IndexFacts, index: IndexFacts): boolean {
   const same = mine.length === theirs.length && mine.every((column, at) => column === theirs[at])
   if (same) {
     if (index.unique !== other.unique) return other.unique
+    // Another rule: whoever drops one of them loses it.
+    if (index.unique && (index.deferrable !== other.deferrable || index.nullsNotDistinct !== other.nullsNotDistinct))
+      return false
     return isDroppable(other) ? other.oid < index.oid : true
   }
   // Only a B-tree reads by its first columns alone; and what is unique over fewer columns says more.

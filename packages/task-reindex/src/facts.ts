@@ -29,6 +29,9 @@ export interface IndexFacts {
   /** It stands behind a constraint, or is the replica identity: more than an index. */
   readonly constrained: boolean
   readonly exclusion: boolean
+  /** Behind a DEFERRABLE constraint: checked at the end of a statement or a transaction, and no rule for ON CONFLICT. */
+  readonly deferrable: boolean
+  readonly nullsNotDistinct: boolean
   /** Part of an index of a partitioned table: it can be rebuilt, and not dropped by itself. */
   readonly ofPartition: boolean
   readonly predicate: string | undefined

@@ -67,15 +67,16 @@ export function findingsOf(
       hint: 'what it left is dropped by this task, in this run or the next; the pause before another try doubles each time',
       row: ({ candidate, reason = '' }) => ({ index: candidate.index, why: reason }),
     }),
-    doubts.length === 0
-      ? undefined
-      : ({
-          key: 'in-doubt',
-          severity: 'warning',
-          summary: `left as they are after an unfinished rebuild: ${doubts.map(({ index, reason }) => `${index} (${reason})`).join(', ')}`,
-          details: { indexes: doubts },
-        } satisfies Finding),
-  ].filter((found) => found !== undefined)
+  ]
+    .filter((found) => found !== undefined)
+    .concat(doubtsFound(doubts))
+}
+
+/** What earlier rebuilds left, and why nobody dropped it. A closed rebuild is in doubt once: its finding must not get lost. */
+export function doubtsFound(doubts: readonly Doubt[]): readonly Finding[] {
+  if (doubts.length === 0) return []
+  const summary = `left as they are after an unfinished rebuild: ${doubts.map(({ index, reason }) => `${index} (${reason})`).join(', ')}`
+  return [{ key: 'in-doubt', severity: 'warning', summary, details: { indexes: doubts } }]
 }
 
 function list<Item>(

@@ -69,11 +69,11 @@ export function planReindex({ indexes, learned, rebuilds, config, now }: PlanInp
 }
 
 /**
- * REINDEX CONCURRENTLY refuses exclusion constraints; an invalid index is somebody's unfinished work; and without its definition nobody could tell
+ * REINDEX CONCURRENTLY refuses exclusion constraints, and checks at once in the copy what a deferrable constraint checks later: others' transactions would fail; an invalid index is somebody's unfinished work; and without its definition nobody could tell
  * afterwards what a rebuild left.
  */
-function canBeRebuilt({ exclusion, valid, accessMethod, definition }: IndexFacts): boolean {
-  return valid && !exclusion && definition !== '' && rebuiltMethods.has(accessMethod)
+function canBeRebuilt({ exclusion, deferrable, valid, accessMethod, definition }: IndexFacts): boolean {
+  return valid && !exclusion && !deferrable && definition !== '' && rebuiltMethods.has(accessMethod)
 }
 
 function judge(

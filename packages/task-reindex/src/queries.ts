@@ -82,7 +82,8 @@ export async function selectIndexes(db: Db): Promise<readonly IndexFacts[]> {
       ${sizeOf('x')} AS "sizeBytes", x.reltuples::float8 AS "tuples",
       ${sizeOf('t')} AS "tableBytes", greatest(t.reltuples, 0)::float8 AS "tableRows",
       coalesce(s.n_mod_since_analyze, 0)::float8 AS "changedRows", i.indisvalid AND i.indisready AND i.indislive AS "valid",
-      i.indisunique AS "unique", i.indisexclusion AS "exclusion", x.relispartition AS "ofPartition",
+      i.indisunique AS "unique", i.indisexclusion AS "exclusion",
+      NOT i.indimmediate AS "deferrable", i.indnullsnotdistinct AS "nullsNotDistinct", x.relispartition AS "ofPartition",
       i.indisprimary OR i.indisexclusion OR i.indisreplident OR EXISTS (
         SELECT 1 FROM pg_catalog.pg_constraint c WHERE c.conindid = x.oid) AS "constrained",
       ${unlessLocked(sql`pg_catalog.pg_get_expr(i.indpred, i.indrelid)`)} AS "predicate",

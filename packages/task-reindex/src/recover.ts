@@ -11,6 +11,7 @@ import { closeRebuild, noteLeftover } from './records.js'
 export interface Recovery {
   /** Why it could not be brought to its end now; absent when it is closed. */
   readonly pending?: string
+  /** What the statement came to, also while what it left is still there. */
   readonly outcome?: Rebuild['outcome']
   readonly doubt?: Doubt
 }
@@ -32,20 +33,25 @@ export async function recover(context: Context, rebuild: Rebuild, durationMs?: n
     const { outcome, doubt } = aftermath
     return doubt === undefined ? { outcome } : { outcome, doubt: { index: indexName, reason: doubt } }
   }
+  const { outcome } = aftermath
   try {
-    if (!(await drop(context, rebuild, aftermath.leftover))) return { pending: 'what it left changed meanwhile' }
+    if (!(await drop(context, rebuild, aftermath.leftover)))
+      return { outcome, pending: 'what it left changed meanwhile' }
   } catch (error) {
     if (context.signal.aborted || !isAboutOneIndex(error)) throw error
-    return { pending: `what it left could not be dropped yet (${messageOf(error, 200)}, ${codeOf(error) ?? ''})` }
+    return {
+      outcome,
+      pending: `what it left could not be dropped yet (${messageOf(error, 200)}, ${codeOf(error) ?? ''})`,
+    }
   }
-  if (context.dryRun) return { outcome: aftermath.outcome }
+  if (context.dryRun) return { outcome }
   // Look again, rather than believe: whatever is there now decides.
   const left = await selectSiblings(context.db, tableOid)
-  if (!areKnown(left)) return { pending: locked }
+  if (!areKnown(left)) return { outcome, pending: locked }
   const after = aftermathOf(rebuild, left)
-  if (after.kind === 'drop') return { pending: 'what it left is still there' }
-  await close(context, rebuild, aftermath.outcome, after.index, durationMs)
-  return { outcome: aftermath.outcome }
+  if (after.kind === 'drop') return { outcome, pending: 'what it left is still there' }
+  await close(context, rebuild, outcome, after.index, durationMs)
+  return { outcome }
 }
 
 const locked = 'somebody holds its table in ACCESS EXCLUSIVE, or drops an index of it'

@@ -3,7 +3,7 @@ import { adviceOn } from './advice.js'
 import { chosenRelations } from './chosen-relations.js'
 import { reindexConfig } from './config.js'
 import type { IndexFacts } from './facts.js'
-import { findingsOf, type Doubt } from './findings.js'
+import { doubtsFound, findingsOf, type Doubt } from './findings.js'
 import { learn } from './learn.js'
 import { planReindex, type Candidate, type ReindexPlan } from './plan.js'
 import { selectForeignKeys, selectIndexes, selectPreflight, selectStatisticsReset } from './queries.js'
@@ -28,8 +28,7 @@ export const reindex: Task<typeof reindexConfig> = defineTask({
   }),
   run: async (context) => {
     const recovered = await recoverAll(context)
-    if (recovered.noDirect !== undefined) return { outcome: 'skipped', reason: recovered.noDirect }
-    if (recovered.pending.length > 0) return waiting(recovered.pending)
+    if (recovered.pending.length > 0) return waiting(recovered)
     return rebuildAndAdvise(context, recovered.doubts)
   },
 })
@@ -38,7 +37,6 @@ interface Recovered {
   /** What an earlier rebuild left cannot be cleared away now: then nothing new is begun. */
   readonly pending: readonly Doubt[]
   readonly doubts: readonly Doubt[]
-  readonly noDirect?: string
 }
 
 async function recoverAll(context: Context): Promise<Recovered> {
@@ -47,25 +45,27 @@ async function recoverAll(context: Context): Promise<Recovered> {
   )
   const pending: Doubt[] = []
   const doubts: Doubt[] = []
-  try {
-    for (const one of unfinished) {
-      const recovery = await recover(context, one)
-      if (recovery.pending !== undefined) pending.push({ index: one.indexName, reason: recovery.pending })
-      if (recovery.doubt !== undefined) doubts.push(recovery.doubt)
-    }
-  } catch (error) {
-    if (!isNoDirect(error)) throw error
-    return { pending, doubts, noDirect: messageOf(error) }
+  for (const one of unfinished) {
+    const recovery = await recover(context, one).catch((error: unknown) => {
+      // What is left stays until there is a session again, and is told of meanwhile.
+      if (!isNoDirect(error)) throw error
+      return { pending: messageOf(error), doubt: undefined }
+    })
+    if (recovery.pending !== undefined) pending.push({ index: one.indexName, reason: recovery.pending })
+    if (recovery.doubt !== undefined) doubts.push(recovery.doubt)
   }
   return { pending, doubts }
 }
 
-function waiting(pending: readonly Doubt[]): TaskResult {
+function waiting({ pending, doubts }: Recovered): TaskResult {
   const summary = `an earlier rebuild is not cleared away yet: ${pending.map(({ index, reason }) => `${index} (${reason})`).join(', ')}`
   return {
     outcome: 'partial',
     remaining: pending.length,
-    findings: [{ key: 'leftover', severity: 'warning', summary, details: { indexes: pending } }],
+    findings: [
+      { key: 'leftover', severity: 'warning', summary, details: { indexes: pending } },
+      ...doubtsFound(doubts),
+    ],
   }
 }
 
@@ -76,7 +76,6 @@ async function rebuildAndAdvise(context: Context, doubts: readonly Doubt[]): Pro
   const rebuilds = await selectRebuilds(context.db, stateSchema)
   const plan = planReindex({ indexes, learned, rebuilds, config, now: context.clock.now() })
   const work = await rebuildAll(context, plan, rebuilds)
-  if (work.noDirect !== undefined) return { outcome: 'skipped', reason: work.noDirect }
 
   const after = work.begun ? await selectChosen(context) : indexes
   const learning = learn(after, learned, context.clock.now())
@@ -101,6 +100,8 @@ async function rebuildAndAdvise(context: Context, doubts: readonly Doubt[]): Pro
   )
   measure(context, plan, work)
   const findings = [...findingsOf(plan, work.attempts, [...doubts, ...work.doubts]), ...advice]
+  // Nothing could be rebuilt. What somebody should look at is there all the same, and its alerts must not resolve.
+  if (work.noDirect !== undefined) return { outcome: 'skipped', reason: work.noDirect, findings }
   return work.remaining > 0
     ? { outcome: 'partial', remaining: work.remaining, findings }
     : { outcome: 'succeeded', findings }

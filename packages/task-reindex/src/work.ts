@@ -7,7 +7,7 @@ import { objection } from './preflight.js'
 import { measureIndex, selectMeasureSchema, selectPreflight } from './queries.js'
 import { isNoDirect, rebuild, type Context } from './rebuild.js'
 import { selectRebuilds } from './records.js'
-import { recover } from './recover.js'
+import { recover, type Recovery } from './recover.js'
 
 export interface Work {
   readonly attempts: readonly Attempt[]
@@ -64,15 +64,25 @@ export async function rebuildAll(context: Context, plan: ReindexPlan, rebuilds: 
     try {
       const { id, failure } = await rebuild(context, candidate, predictedMs)
       const durationMs = Math.round(context.clock.monotonicMs() - startedAt)
-      attempts.push({
-        candidate,
-        result: failure === undefined ? 'rebuilt' : 'not-ended',
-        ...(failure === undefined ? {} : { reason: failure.reason }),
-      })
-      if (id === undefined) continue
+      if (id === undefined) {
+        // Nothing was announced: in a dry run, or because the index is gone or another one.
+        attempts.push(
+          failure === undefined
+            ? { candidate, result: 'rebuilt' }
+            : { candidate, result: 'not-now', reason: failure.reason },
+        )
+        continue
+      }
       const written = (await selectRebuilds(context.db, context.stateSchema)).find((one) => one.id === id)
+      const { pending, doubt, outcome }: Recovery =
+        written === undefined ? {} : await recover(context, written, durationMs)
+      // The last wait is after the swap: a statement that fails there has done its work, and the new index serves.
+      attempts.push(
+        failure === undefined || outcome === 'rebuilt'
+          ? { candidate, result: 'rebuilt' }
+          : { candidate, result: 'not-ended', reason: failure.reason },
+      )
       if (written === undefined) continue
-      const { pending, doubt } = await recover(context, written, durationMs)
       if (doubt !== undefined) doubts.push(doubt)
       if (pending === undefined) continue
       for (const oid of [written.indexOid, written.newIndexOid]) if (oid !== undefined) ours.add(oid)

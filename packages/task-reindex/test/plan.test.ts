@@ -40,6 +40,8 @@ function index(more: Partial<IndexFacts> = {}): IndexFacts {
     unique: false,
     constrained: false,
     exclusion: false,
+    deferrable: false,
+    nullsNotDistinct: false,
     ofPartition: false,
     predicate: undefined,
     fillFactor: 90,
@@ -153,6 +155,7 @@ describe('planReindex', () => {
 
   it.each<[string, Partial<IndexFacts>]>([
     ['exclusion constraint', { exclusion: true }],
+    ['deferrable constraint', { deferrable: true }],
     ['invalid index', { valid: false }],
     ['hash index', { accessMethod: 'hash' }],
     ['BRIN index', { accessMethod: 'brin' }],

@@ -208,6 +208,25 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     )
   })
 
+  it('calls rebuilt what waited too long after the swap, and drops the original later', async () => {
+    await bloated()
+    const names = (await indexesOf(database)).map(({ name }) => name)
+    await otherSession(async (db) => {
+      // A reader without a snapshot: only the last wait of all is for it, when the new index serves already.
+      await sql`SELECT count(*) FROM t`.execute(db)
+      const ran = await run(database, { lockTimeout: 500, indexesPerRun: 1 })
+      expect(ran.task.run).toMatchObject({ outcome: 'partial' })
+      expect(findingKeys(ran)).not.toContain('not-ended')
+      expect(ran.task.run?.metrics).toContainEqual(expect.objectContaining({ name: 'indexes_rebuilt', value: 1 }))
+      expect(await indexesOf(database)).toHaveLength(names.length + 1)
+    })
+    expect(targets(await run(database, { indexesPerRun: 1 }), 'drop-leftover')).toHaveLength(1)
+    expect((await indexesOf(database)).map(({ name, valid }) => [name, valid])).toEqual(
+      names.map((name) => [name, true]),
+    )
+    expect(await rebuildsOf(database)).toContainEqual(expect.objectContaining({ outcome: 'rebuilt' }))
+  })
+
   it('clears away, in the next run, what was left when it was stopped hard', async () => {
     await bloated()
     const names = (await indexesOf(database)).map(({ name }) => name)
@@ -296,14 +315,17 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     ])
   })
 
-  it('leaves alone an exclusion constraint, partitioned parents, and temporary tables; rebuilds the leaves', async () => {
+  it('leaves alone exclusion and deferrable constraints, partitioned parents, and temporary tables; rebuilds the leaves', async () => {
     await database.query(`
+      CREATE TABLE place (position int UNIQUE DEFERRABLE INITIALLY DEFERRED) WITH (autovacuum_enabled = false);
+      INSERT INTO place SELECT generate_series(1, 5000);
       CREATE TABLE booking (at tstzrange, EXCLUDE USING gist (at WITH &&)) WITH (autovacuum_enabled = false);
       INSERT INTO booking SELECT tstzrange(now() + i * interval '2 hours', now() + i * interval '2 hours' + interval '1 hour') FROM generate_series(1, 3000) AS i;
       CREATE TABLE p (id int) PARTITION BY RANGE (id); CREATE INDEX p_idx ON p (id);
       CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (1000000) WITH (autovacuum_enabled = false);
       INSERT INTO p SELECT generate_series(1, 5000)`)
     await count(database, 'booking')
+    await count(database, 'place')
     await count(database, 'p1')
     await run(database)
     await database.query('UPDATE scheduler.reindex_index SET best_bytes_per_tuple = 1')
@@ -349,6 +371,9 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
       INSERT INTO child SELECT i, i, i FROM generate_series(1, 5000) AS i;
       CREATE INDEX child_other_idx ON child (other_id) WHERE other_id IS NOT NULL;
       CREATE INDEX parent_at_too_idx ON parent (at);
+      -- Each another rule, whichever of them is dropped.
+      CREATE UNIQUE INDEX child_nulls ON child (id); CREATE UNIQUE INDEX child_one_null ON child (id) NULLS NOT DISTINCT;
+      ALTER TABLE child ADD CONSTRAINT child_later UNIQUE (id) DEFERRABLE;
       CREATE INDEX parent_label_at_idx ON parent (label, at)`)
     await database.query('CREATE UNIQUE INDEX CONCURRENTLY broken ON child ((id % 2))').catch(() => undefined)
     await run(database)
@@ -379,12 +404,15 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
     const program = await findPgBouncer()
     if (program === undefined) return context.skip('pgbouncer is not installed; apt-get install pgbouncer')
     await bloated()
+    await database.query('CREATE INDEX t_label_too_idx ON t (label)')
     const pgbouncer = await startPgBouncer(database.url)
     try {
       const ran = await run(database, {}, { databaseUrl: pgbouncer.url })
       expect(ran.task.run).toMatchObject({ outcome: 'skipped' })
       expect(ran.task.run?.reason).toContain('pooler')
       expect(await rebuildsOf(database)).toEqual([])
+      // What needs no session is looked at all the same: an alert must not resolve because nobody could look.
+      expect(findingKeys(ran)).toContain('duplicate-indexes')
     } finally {
       await pgbouncer.stop()
     }
