@@ -14,5 +14,12 @@ export { codeOf, DatabaseError, isSqlState, type DatabaseErrorCode } from './dat
 export { maintainGrantedFrom, mayMaintain } from './maintenance-privilege.js'
 export { maxIdentifierBytes, quoteIdentifier, quoteRelation } from './quoting.js'
 export { parseRelationName, type RelationName } from './relation-name.js'
-export { matchesRelation, parseRelationPattern, type RelationPattern } from './relation-pattern.js'
+export {
+  chosenRelations,
+  isAmongRelations,
+  matchesRelation,
+  parseRelationPattern,
+  type RelationChoice,
+  type RelationPattern,
+} from './relation-pattern.js'
 export type * from './tables.js'

@@ -26,6 +26,34 @@ export function matchesRelation(pattern: RelationPattern, { schema, name }: Rela
   return pattern.schema.test(schema) && pattern.name.test(name)
 }
 
+/** What options say of relations: names and patterns of those that are meant, and of those that are left out all the same. */
+export interface RelationChoice {
+  readonly relations: readonly string[]
+  readonly exclude: readonly string[]
+}
+
+/**
+ * The relations that are chosen, in their order.
+ * @param namesOf what a relation may be chosen, or left out, by; default: its own name
+ */
+export function chosenRelations<Relation extends RelationName>(
+  relations: readonly Relation[],
+  { relations: wanted, exclude }: RelationChoice,
+  namesOf: (relation: Relation) => readonly RelationName[] = (relation) => [relation],
+): readonly Relation[] {
+  return relations.filter((relation) => {
+    const names = namesOf(relation)
+    return (
+      names.some((name) => isAmongRelations(name, wanted)) && !names.some((name) => isAmongRelations(name, exclude))
+    )
+  })
+}
+
+/** Whether one of the names or patterns means the relation. */
+export function isAmongRelations(relation: RelationName, patterns: readonly string[]): boolean {
+  return patterns.some((text) => matchesRelation(parseRelationPattern(text), relation))
+}
+
 function wildcard(text: string): RegExp {
   const source = text
     // Unquoted, therefore folded, and only ASCII, as in parseRelationName.

@@ -1,7 +1,14 @@
 import { createTestDatabase, sharedServer, createTestRole } from '@battlescope/postgres-testing'
 import { sql, type Kysely } from 'kysely'
 import { describe, expect, it } from 'vitest'
-import { matchesRelation, mayMaintain, openConnections, parseRelationPattern } from '../src/index.js'
+import {
+  chosenRelations,
+  isAmongRelations,
+  matchesRelation,
+  mayMaintain,
+  openConnections,
+  parseRelationPattern,
+} from '../src/index.js'
 
 const matches = (pattern: string, schema: string, name: string) =>
   matchesRelation(parseRelationPattern(pattern), { schema, name })
@@ -29,6 +36,30 @@ describe('a pattern of relations', () => {
 
   it.each(['', 'a.b.c', 'a.b.*', '"open', 'x'.repeat(64)])('%j is refused', (text) => {
     expect(() => parseRelationPattern(text)).toThrow()
+  })
+})
+
+describe('a choice of relations', () => {
+  const [battles, killmails, old] = ['battles', 'killmails', 'killmails_2020'].map((name) => ({
+    schema: 'public',
+    name,
+  }))
+  const all = [battles!, killmails!, old!]
+
+  it('has what is meant, without what is left out, in the order that it came in', () => {
+    expect(chosenRelations(all, { relations: ['killmails*', 'battles'], exclude: ['*_2020'] })).toEqual([
+      battles,
+      killmails,
+    ])
+    expect(chosenRelations(all, { relations: [], exclude: [] })).toEqual([])
+    expect(isAmongRelations(old!, ['battles', 'killmails_20??'])).toBe(true)
+  })
+
+  it('goes by all names of a relation', () => {
+    const namesOf = (relation: { readonly schema: string; readonly name: string }) =>
+      relation === old ? [relation, killmails!] : [relation]
+    expect(chosenRelations(all, { relations: ['killmails'], exclude: [] }, namesOf)).toEqual([killmails, old])
+    expect(chosenRelations(all, { relations: ['*'], exclude: ['killmails'] }, namesOf)).toEqual([battles])
   })
 })
 

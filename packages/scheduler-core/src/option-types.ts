@@ -7,6 +7,7 @@
  */
 import { Cron } from 'croner'
 import { z } from 'zod'
+import { messageOf } from './errors.js'
 import type { Schedule } from './schedule.js'
 
 /** A zod type that reads text and yields `Output`. */
@@ -247,6 +248,20 @@ function hasSlots(expression: string): boolean {
 /** A string whose value is never shown. For a connection string use `z.string().meta({ secret: 'url' })`: its password alone is hidden. */
 export function secret(): z.ZodString {
   return z.string().meta({ secret: true })
+}
+
+/**
+ * Text that `parse` takes; what it throws is told, behind what is expected.
+ * @param expected such as `the name of a relation`
+ */
+export function parsable(expected: string, parse: (text: string) => unknown): z.ZodString {
+  return z.string().superRefine((text, context) => {
+    try {
+      parse(text)
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: `${expected}: ${messageOf(error)}` })
+    }
+  })
 }
 
 /** Milliseconds as {@link duration} reads them: `330000` is `330s`. @throws RangeError for fractions. */

@@ -1,23 +1,5 @@
-/** Which relations the options choose. Pure. */
+/** What the texts mean that choose relations. Pure. */
 import { matchesRelation, parseRelationPattern, type RelationName } from '@battlescope/database'
-
-export interface Choice {
-  readonly relations: readonly string[]
-  readonly exclude: readonly string[]
-}
-
-export function chosenRelations<Relation extends RelationName>(
-  relations: readonly Relation[],
-  choice: Choice,
-): readonly Relation[] {
-  const wanted = choice.relations.map(parseRelationPattern)
-  const excluded = choice.exclude.map(parseRelationPattern)
-  return relations.filter(
-    (relation) =>
-      wanted.some((pattern) => matchesRelation(pattern, relation)) &&
-      !excluded.some((pattern) => matchesRelation(pattern, relation)),
-  )
-}
 
 /** Names and patterns that match no relation. */
 export function unmatched(texts: readonly string[], relations: readonly RelationName[]): readonly string[] {

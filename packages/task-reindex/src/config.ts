@@ -1,5 +1,5 @@
 import { parseRelationPattern } from '@battlescope/database'
-import { duration, size } from '@battlescope/scheduler-core'
+import { duration, parsable, size } from '@battlescope/scheduler-core'
 import { z } from 'zod'
 
 /** BattleScope's key tables: those whose rows are inserted, updated and deleted all day. */
@@ -12,13 +12,7 @@ const keyTables = [
   'public.pilot_ship_history',
 ]
 
-const relation = z.string().superRefine((text, context) => {
-  try {
-    parseRelationPattern(text)
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: `the name of a relation: ${(error as Error).message}` })
-  }
-})
+const relation = parsable('the name of a relation', parseRelationPattern)
 
 export const reindexConfig = z.object({
   relations: z

@@ -1,7 +1,7 @@
 /** Which indexes to rebuild, worst first, and why the others not. Pure. */
+import { isAmongRelations } from '@battlescope/database'
 import { formatSize } from '@battlescope/scheduler-core'
 import { estimateBtreeBytes, type SizeEstimate } from './btree-estimate.js'
-import { isAmong } from './chosen-relations.js'
 import type { ReindexConfig } from './config.js'
 import {
   indexNameOf,
@@ -53,7 +53,7 @@ export interface PlanInput {
 }
 
 export function planReindex({ indexes, learned, rebuilds, config, now }: PlanInput): ReindexPlan {
-  const rebuildable = indexes.filter((index) => canBeRebuilt(index) && !isAmong(index, config.excludeIndexes))
+  const rebuildable = indexes.filter((index) => canBeRebuilt(index) && !isAmongRelations(index, config.excludeIndexes))
   const judged = rebuildable.map((index) => judge(index, learned, config))
   const candidates = judged
     .filter((verdict) => verdict !== undefined && 'reason' in verdict)

@@ -1,10 +1,11 @@
 /** Which relations the options choose. Pure. */
-import { matchesRelation, parseRelationPattern, type RelationName } from '@battlescope/database'
-
-export interface Choice {
-  readonly relations: readonly string[]
-  readonly exclude: readonly string[]
-}
+import {
+  chosenRelations as chosenByName,
+  matchesRelation,
+  parseRelationPattern,
+  type RelationChoice,
+  type RelationName,
+} from '@battlescope/database'
 
 /** A relation, and the partitioned ones that it is a partition of. */
 export interface Chosen extends RelationName {
@@ -14,16 +15,9 @@ export interface Chosen extends RelationName {
 /** Those that are chosen themselves, or by one of their parents; and so are those that are left out. */
 export function chosenRelations<Relation extends Chosen>(
   relations: readonly Relation[],
-  choice: Choice,
+  choice: RelationChoice,
 ): readonly Relation[] {
-  const wanted = choice.relations.map(parseRelationPattern)
-  const excluded = choice.exclude.map(parseRelationPattern)
-  return relations.filter((relation) => {
-    const names = namesOf(relation)
-    const matches = (patterns: typeof wanted) =>
-      patterns.some((pattern) => names.some((name) => matchesRelation(pattern, name)))
-    return matches(wanted) && !matches(excluded)
-  })
+  return chosenByName(relations, choice, namesOf)
 }
 
 /** Names that mean no relation; patterns may match none. */
