@@ -11,6 +11,7 @@ export {
 export { openConnections } from './connections.js'
 export type * from './contract.js'
 export { codeOf, DatabaseError, isSqlState, type DatabaseErrorCode } from './database-error.js'
+export { keyTables } from './key-tables.js'
 export { maintainGrantedFrom, mayMaintain } from './maintenance-privilege.js'
 export { maxIdentifierBytes, quoteIdentifier, quoteRelation } from './quoting.js'
 export { parseRelationName, type RelationName } from './relation-name.js'

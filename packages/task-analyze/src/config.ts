@@ -1,23 +1,13 @@
-import { parseRelationPattern } from '@battlescope/database'
+import { keyTables, parseRelationPattern } from '@battlescope/database'
 import { duration, parsable } from '@battlescope/scheduler-core'
 import { z } from 'zod'
-
-/** BattleScope's key tables: what its queries join and filter, and what grows every minute. */
-const keyTables = [
-  'public.killmail_events',
-  'public.killmail_enrichments',
-  'public.battles',
-  'public.battle_killmails',
-  'public.battle_participants',
-  'public.pilot_ship_history',
-]
 
 const relation = parsable('the name of a relation', parseRelationPattern)
 
 export const analyzeConfig = z.object({
   relations: z
     .array(relation)
-    .default(keyTables)
+    .default([...keyTables])
     .describe(
       'Relations to keep: schema.name, name (schema public), schema.*, or with the wildcards * and ?; quote odd names: "We.ird"."Name".',
     ),

@@ -1,23 +1,13 @@
-import { parseRelationPattern } from '@battlescope/database'
+import { keyTables, parseRelationPattern } from '@battlescope/database'
 import { duration, parsable, size } from '@battlescope/scheduler-core'
 import { z } from 'zod'
-
-/** BattleScope's key tables: those whose rows are inserted, updated and deleted all day. */
-const keyTables = [
-  'public.killmail_events',
-  'public.killmail_enrichments',
-  'public.battles',
-  'public.battle_killmails',
-  'public.battle_participants',
-  'public.pilot_ship_history',
-]
 
 const relation = parsable('the name of a relation', parseRelationPattern)
 
 export const reindexConfig = z.object({
   relations: z
     .array(relation)
-    .default(keyTables)
+    .default([...keyTables])
     .describe(
       'Tables whose indexes are kept: schema.name, name (schema public), schema.*, or with the wildcards * and ?; quote odd names: "We.ird"."Name".',
     ),
