@@ -12,6 +12,7 @@ const credentialsHint =
 const permissionsHint =
   'the key needs s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload on the objects and s3:ListBucket, ' +
   's3:ListBucketMultipartUploads on the bucket; without s3:ListBucket, S3 answers 403 for objects that do not exist'
+const reasonlessHint = `the key or its secret is wrong, this machine's clock is, or a permission is missing: ${permissionsHint}`
 const regionHint = 'set SCHEDULER_COLD_STORAGE_REGION to the region of the bucket'
 const checksumHint =
   'bytes were changed on the way: a proxy, a network card or the memory of a machine between here and the store'
@@ -119,16 +120,21 @@ export function s3Error(error: unknown, what: string, secrets: readonly string[]
   if (error instanceof StoreError) return error
   const facts = factsOf(error)
   const { code, hint } = meaningOf(facts)
-  const detail = redact(
-    [facts.name, facts.message].filter((text) => text !== '' && text !== 'Error').join(': '),
-    secrets,
-  )
+  const detail = isReasonless(facts)
+    ? 'the answer gives no reason'
+    : redact([facts.name, facts.message].filter((text) => text !== '' && text !== 'Error').join(': '), secrets)
   const sent = facts.attempts > 1 ? ` (sent ${facts.attempts} times)` : ''
   const status = facts.status === undefined ? '' : `, status ${facts.status}`
   return new StoreError(code, `cannot ${what}: ${detail}${status}${sent}`, hint === undefined ? {} : { hint })
 }
 
-function meaningOf({ name, message, status, networkCode }: S3ErrorFacts): Meaning {
+/** Answers to HEAD have no body that could say more than their status; the SDK then makes up a name. */
+function isReasonless({ name, message }: S3ErrorFacts): boolean {
+  return name === 'Unknown' && message === 'UnknownError'
+}
+
+function meaningOf(facts: S3ErrorFacts): Meaning {
+  const { name, message, status, networkCode } = facts
   const own = Object.hasOwn(meanings, name) ? meanings[name] : undefined
   if (own !== undefined) return own
   if (networkCode !== undefined) {
@@ -147,7 +153,9 @@ function meaningOf({ name, message, status, networkCode }: S3ErrorFacts): Meanin
   if (status === undefined) return { code: 'store-failed' }
   if (status === 404) return { code: 'store-not-found' }
   if (status === 412 || status === 409) return { code: 'store-conflict' }
-  if (status === 401 || status === 403) return { code: 'store-denied', hint: permissionsHint }
+  if (status === 401 || status === 403) {
+    return { code: 'store-denied', hint: isReasonless(facts) ? reasonlessHint : permissionsHint }
+  }
   if (status === 429 || status >= 500) return { code: 'store-unavailable' }
   return { code: 'store-failed' }
 }

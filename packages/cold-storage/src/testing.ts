@@ -7,3 +7,4 @@ export {
   type StoreCall,
   type StoreMethod,
 } from './faulty-store.js'
+export { accessKeyId, bucket, secretAccessKey, StrictS3, type Misbehaviour, type SeenRequest } from './strict-s3.js'

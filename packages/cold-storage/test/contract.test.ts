@@ -4,7 +4,7 @@ import { coldStorageConfig, openStore } from '../src/index.js'
 import { faultyStore } from '../src/testing.js'
 import { openStrict, temporaryFolder, uploadsIn } from './open-stores.js'
 import { describeStoreContract } from './store-contract.js'
-import { bucket, StrictS3 } from './strict-s3.js'
+import { bucket, StrictS3 } from '../src/strict-s3.js'
 
 describeStoreContract('a folder', async () => {
   const folder = await temporaryFolder()

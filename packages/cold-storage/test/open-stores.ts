@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { coldStorageConfig, openStore, type ColdStorageConfig } from '../src/index.js'
 import type { OpenStore } from '../src/store.js'
-import { accessKeyId, bucket, secretAccessKey, type StrictS3 } from './strict-s3.js'
+import { accessKeyId, bucket, secretAccessKey, type StrictS3 } from '../src/strict-s3.js'
 
 export async function temporaryFolder(): Promise<{ path: string; url: string; remove(): Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), 'cold-storage-'))

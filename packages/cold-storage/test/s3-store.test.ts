@@ -7,7 +7,14 @@ import type { OpenStore } from '../src/store.js'
 import { all, collect, MiB, noise, piecesOf, read } from './bodies.js'
 import { openStrict, strictConfig } from './open-stores.js'
 import { raceToCreate, startProcess } from './processes.js'
-import { accessKeyId, bucket, secretAccessKey, StrictS3, type Misbehaviour, type SeenRequest } from './strict-s3.js'
+import {
+  accessKeyId,
+  bucket,
+  secretAccessKey,
+  StrictS3,
+  type Misbehaviour,
+  type SeenRequest,
+} from '../src/strict-s3.js'
 
 /** Starting a process takes a second, on a busy machine several. */
 const processesMs = 240_000
@@ -248,6 +255,16 @@ describe('what the store does wrong', () => {
     expect(error.code).toBe(expected)
     if (hint === undefined) expect(error.hint).toBeUndefined()
     else expect(error.hint).toMatch(hint)
+  })
+
+  it('is a refusal that gives no reason, as answers to HEAD', async () => {
+    const stranger = await open({ secretAccessKey: 'another-secret' })
+    const error = await failure(stranger.head('name'))
+    expect(error).toMatchObject({
+      code: 'store-denied',
+      message: 'cannot look at name: the answer gives no reason, status 403',
+      hint: expect.stringContaining('the key or its secret is wrong') as string,
+    })
   })
 
   it('is told apart from an absent object: a bucket that does not exist', async () => {
