@@ -2,6 +2,8 @@
 
 /** How often the test of kills kills. */
 export const kills = Number(process.env['REINDEX_KILLS'] ?? 6)
+/** Rows of the table whose index is then being rebuilt: the more, the larger a part of the run the rebuild is. */
+export const killRows = Number(process.env['REINDEX_KILL_ROWS'] ?? 60_000)
 /** How many indexes the estimate is held against. */
 export const indexCount = Number(process.env['REINDEX_INDEXES'] ?? 40)
 /** How many times the task is held against reindexdb, and on how many rows. */
