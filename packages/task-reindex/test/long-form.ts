@@ -9,6 +9,8 @@ export const indexCount = Number(process.env['REINDEX_INDEXES'] ?? 40)
 /** How many times the task is held against reindexdb, and on how many rows. */
 export const pairCount = Number(process.env['REINDEX_PAIRS'] ?? 1)
 export const rowCount = Number(process.env['REINDEX_ROWS'] ?? 20_000)
+/** How many times all of its rows are updated before each pair: nearly all of the test's time. */
+export const stormCount = Number(process.env['REINDEX_STORMS'] ?? 4)
 
 export function print(...what: readonly unknown[]): void {
   process.stdout.write(`${what.map((one) => (typeof one === 'string' ? one : JSON.stringify(one))).join(' ')}\n`)
