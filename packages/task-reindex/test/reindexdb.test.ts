@@ -1,6 +1,6 @@
 /**
  * The task against `reindexdb --concurrently` on two tables with the same bloat: the same space back. How long each took is printed, in pairs of alternating
- * order; `REINDEX_PAIRS=10 REINDEX_ROWS=1000000 REINDEX_STORMS=2 pnpm exec vitest run test/reindexdb.test.ts` is the long form.
+ * order; `REINDEX_PAIRS=10 REINDEX_ROWS=1000000 REINDEX_STORMS=3 pnpm exec vitest run test/reindexdb.test.ts` is the long form.
  */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
