@@ -226,7 +226,7 @@ describe(`manifests as they are rendered${noRenderer}`, () => {
         const pod = podOf(job['spec'] as CronJobSpec)
         expect(pod).toMatchObject({
           // The token is for asking for backups: with these components alone, and in the run of every five minutes.
-          automountServiceAccountToken: / with backup-/.test(name) && job.metadata.name === 'scheduler',
+          automountServiceAccountToken: / with backup-(cnpg|job)$/.test(name) && job.metadata.name === 'scheduler',
           enableServiceLinks: false,
           serviceAccountName: 'scheduler',
           securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } },
