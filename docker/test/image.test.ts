@@ -265,6 +265,38 @@ describe.skipIf(missing !== '')(`the image${missing}`, () => {
     expect(JSON.parse(manifest)).toMatchObject({ version: '1.0.0' })
   })
 
+  it('takes a dump where it has pg_dump, and says what is missing where it has not', async (context) => {
+    const tag = `${prefix}:backup`
+    images.push(tag)
+    const argv = ['--build-arg', `SCHEDULER_IMAGE=${image}`, '--file', join(repository, 'docker/backup.Dockerfile')]
+    const built = await docker(buildArguments(tag, ...argv, join(repository, 'docker')))
+    if (/Failed to fetch|Temporary failure|Unable to locate package/.test(`${built.stdout}\n${built.stderr}`))
+      context.skip("Debian's packages cannot be reached from a build; give Docker a proxy")
+    expect([built.exitCode, built.stderr.slice(-2000)]).toEqual([0, expect.anything()])
+    expect(await dockerOk(['image', 'inspect', '--format', '{{.Config.User}}', tag])).toBe('1000:1000')
+
+    const store = temporaryFolder()
+    chmodSync(store, 0o777)
+    const options = [
+      ...[...hardened, '--memory', '256m', '--volume', `${store}:/store`],
+      ...['--env', 'SCHEDULER_TASKS=backup', '--env', 'SCHEDULER_BACKUP_DRIVER=pg-dump'],
+      ...['--env', 'SCHEDULER_COLD_STORAGE_URL=file:///store'],
+    ]
+    const stock = await run(options, ['run', '--force'])
+    expect(stock.exitCode).toBe(1)
+    expect(stock.stdout).toContain('there is no program pg_dump here')
+    expect(stock.stdout).toContain('the stock image has neither pg_dump nor backup tools')
+    expect(readdirSync(store)).not.toContain('backups')
+
+    const taken = await run(options, ['run', '--force'], tag)
+    expect([taken.exitCode, taken.stderr]).toEqual([0, ''])
+    expect(readdirSync(join(store, 'backups/manifests'))).toHaveLength(1)
+    const verified = await run(options, ['backup', 'verify', '--deep'], tag)
+    expect(verified.exitCode).toBe(0)
+    // What it is for is what the plain image lacks; everything else is the same program.
+    expect((await run([...hardened], ['plan'], tag)).exitCode).toBe(0)
+  })
+
   it('is run again and again by the loop of the compose file, which stops when it is told to', async () => {
     const name = `${prefix}-loop`
     const script = `${join(repository, 'docker/run-every.mjs')}:/run-every.mjs:ro`

@@ -26,8 +26,10 @@ const tasks = [
   { name: 'analyze' },
   { name: 'cache', every: hour },
   { name: 'cluster' },
+  { name: 'reindex', every: day, phase: 5 * hour },
   { name: 'retention', every: day, phase: 2 * hour },
   { name: 'statistics', every: hour / 2 },
+  { name: 'vacuum', every: day, phase: 4 * hour },
 ]
 const healthy = {
   runs: () => true,
@@ -42,6 +44,11 @@ const healthy = {
   backlogRows: () => ({ killmails: 0 }),
   /** Seconds since the newest good backup was begun. */
   backupAge: () => hour,
+  /** By the nightly tasks, as their last run had it. */
+  vacuumDue: () => 0,
+  vacuumHeldBack: () => 0,
+  indexesBloated: () => 0,
+  indexesRebuilt: () => 0,
   undelivered: () => 0,
   deadLetters: () => 0,
 }
@@ -113,6 +120,10 @@ function simulate(minutes, seconds, behaviour) {
       tell('scheduler_retention_throttled', { reason }, reason === 'replica-lag' ? is.throttled(at) : 0)
     }
     tell('scheduler_backup_last_success_timestamp_seconds', {}, at - is.backupAge(at))
+    tell('scheduler_vacuum_relations_due', {}, is.vacuumDue(at))
+    tell('scheduler_vacuum_relations_held_back', {}, is.vacuumHeldBack(at))
+    tell('scheduler_reindex_indexes_bloated', {}, is.indexesBloated(at))
+    tell('scheduler_reindex_indexes_rebuilt_total', {}, is.indexesRebuilt(at))
     for (const [policy, rows] of Object.entries(is.backlogRows(at))) {
       tell('scheduler_retention_backlog_rows', { policy }, rows)
     }
@@ -349,6 +360,14 @@ function casesAt(minutes) {
   ]
 }
 
+/** As long as the last look at it wants, without the tasks that it is not about. */
+function upkeepCase(name, minutes, behaviour, hears) {
+  const last = Math.max(...hears.map(([at]) => at))
+  const made = testCase(name, minutes, last + hour, behaviour, hears)
+  const isOurs = ({ series }) => !series.includes('task=') || /task="(reindex|vacuum)"/.test(series)
+  return { ...made, input_series: made.input_series.filter(isOurs) }
+}
+
 /** What takes days, in a file of its own, for whose rules a look every hour is enough. */
 function longCasesAt(minutes) {
   return [
@@ -367,6 +386,38 @@ function longCasesAt(minutes) {
         [28 * hour, 'SchedulerRetentionBacklogGrowing', { labels: { policy: 'killmails' } }],
       ],
     ),
+    // Known from the first run on that the task makes, at 04:00; the next night's is the second.
+    upkeepCase(
+      'three relations are due for VACUUM, one of them is held back',
+      minutes,
+      { vacuumDue: from(4 * hour, 3, 0), vacuumHeldBack: from(4 * hour, 1, 0) },
+      [
+        [28 * hour, 'SchedulerVacuumHeldBack'],
+        [31 * hour, 'SchedulerVacuumHeldBack', { value: '1' }],
+        [28 * hour, 'SchedulerVacuumBehind'],
+        [31 * hour, 'SchedulerVacuumBehind', { value: '2' }],
+      ],
+    ),
+    upkeepCase(
+      'all that is due for VACUUM is held back, in one night of two',
+      minutes,
+      { vacuumDue: from(4 * hour, 1, 0), vacuumHeldBack: (at) => (at >= 4 * hour && at < 28 * hour ? 1 : 0) },
+      [
+        [27 * hour, 'SchedulerVacuumBehind'],
+        [31 * hour, 'SchedulerVacuumHeldBack'],
+        [31 * hour, 'SchedulerVacuumBehind'],
+      ],
+    ),
+    upkeepCase('indexes stay bloated', minutes, { indexesBloated: from(5 * hour, 2, 0) }, [
+      [52 * hour, 'SchedulerIndexesBloated'],
+      [56 * hour, 'SchedulerIndexesBloated', { value: '2' }],
+    ]),
+    upkeepCase(
+      'more indexes are bloated than a night rebuilds',
+      minutes,
+      { indexesBloated: from(5 * hour, 9, 0), indexesRebuilt: (at) => 2 * Math.floor(at / day) },
+      [[56 * hour, 'SchedulerIndexesBloated']],
+    ),
   ]
 }
 
@@ -381,6 +432,17 @@ const neverSucceeded = testCase(
     [52 * hour, 'SchedulerTaskStale', { labels: { task: 'retention' } }],
   ],
   ['cluster'],
+)
+
+/** Its gauges stay as they were, for ever. */
+const takenOut = upkeepCase(
+  'vacuum was taken out, with relations due',
+  15,
+  { vacuumDue: () => 2, paused: (task, at) => task === 'vacuum' && at > 5 * hour },
+  [
+    [50 * hour, 'SchedulerVacuumBehind', { value: '2' }],
+    [7.5 * day, 'SchedulerVacuumBehind'],
+  ],
 )
 
 /** JSON is YAML, and a line for each series and each expectation keeps changes readable. */
@@ -405,7 +467,7 @@ function yaml(evaluationInterval, cases) {
 /** File name → text. */
 export const ruleTests = {
   'scheduler.rules.test.yaml': yaml('1m', [...casesAt(5), ...casesAt(15)]),
-  'scheduler.rules.days.test.yaml': yaml('1h', [...longCasesAt(5), ...longCasesAt(15), neverSucceeded]),
+  'scheduler.rules.days.test.yaml': yaml('1h', [...longCasesAt(5), ...longCasesAt(15), neverSucceeded, takenOut]),
 }
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const [name, text] of Object.entries(ruleTests)) writeFileSync(join(folder, name), text)

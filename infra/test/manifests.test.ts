@@ -160,6 +160,7 @@ describe(`manifests as they are rendered${noRenderer}`, () => {
             'task-packages',
             'long-run',
             'long-run-reindex',
+            'long-run-vacuum',
           ],
         ),
       ] as const,
@@ -225,7 +226,7 @@ describe(`manifests as they are rendered${noRenderer}`, () => {
         const pod = podOf(job['spec'] as CronJobSpec)
         expect(pod).toMatchObject({
           // The token is for asking for backups: with these components alone, and in the run of every five minutes.
-          automountServiceAccountToken: / with backup-/.test(name) && job.metadata.name === 'scheduler',
+          automountServiceAccountToken: / with backup-(cnpg|job)$/.test(name) && job.metadata.name === 'scheduler',
           enableServiceLinks: false,
           serviceAccountName: 'scheduler',
           securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } },
@@ -355,6 +356,8 @@ describe(`manifests as they are rendered${noRenderer}`, () => {
   runs.each([
     ['long-run', 'scheduler-long-run', 'retention'],
     ['long-run-reindex', 'scheduler-long-run-reindex', 'reindex'],
+    ['long-run-vacuum', 'scheduler-long-run-vacuum', 'vacuum'],
+    ['backup-dump', 'scheduler-backup', 'backup'],
   ])('gives %s a task that is on, and limits that fit each other', (component, name, task) => {
     const spec = cronJob(rendered(`k8s with ${component}`), name)
     const [{ args, env }] = podOf(spec).containers

@@ -34,7 +34,7 @@ export async function databaseAfterRun(): Promise<{ readonly database: TestDatab
       INSERT INTO public.esi_cache SELECT i::text, '{}', now(), now() - interval '1 hour' FROM generate_series(1, 20) AS i`)
     const environment = {
       DATABASE_URL: database.url,
-      SCHEDULER_TASKS: 'analyze,cluster,health,statistics,cache,retention,vacuum',
+      SCHEDULER_TASKS: 'analyze,cluster,health,statistics,cache,retention,vacuum,reindex',
       SCHEDULER_COLD_STORAGE_URL: `file://${store}`,
     }
     const battlescope = (...argv: readonly string[]) =>

@@ -3,13 +3,21 @@ import { randomBytes } from 'node:crypto'
 import { battlescopeDdl } from '@battlescope/database/battlescope-ddl'
 import pg from 'pg'
 
-/** Makes role and database `battlescope`, and returns the connection string of the role, which is no superuser. */
-export async function createBattlescopeDatabase(superuserUrl: string): Promise<string> {
+/** Connection strings of the role `battlescope`, which is no superuser. */
+export interface Databases {
+  readonly url: string
+  /** Nothing is in it: to restore into. */
+  readonly emptyUrl: string
+}
+
+/** Makes the role and the database `battlescope`, and an empty database beside it. */
+export async function createBattlescopeDatabase(superuserUrl: string): Promise<Databases> {
   const password = randomBytes(9).toString('hex')
   const superuser = await connect(superuserUrl)
   try {
     await superuser.query(`create role battlescope login password '${password}'`)
     await superuser.query('create database battlescope owner battlescope')
+    await superuser.query('create database battlescope_restored owner battlescope')
   } finally {
     await superuser.end()
   }
@@ -23,7 +31,9 @@ export async function createBattlescopeDatabase(superuserUrl: string): Promise<s
   } finally {
     await owner.end()
   }
-  return url.href
+  const emptyUrl = new URL(url)
+  emptyUrl.pathname = '/battlescope_restored'
+  return { url: url.href, emptyUrl: emptyUrl.href }
 }
 
 export async function connect(connectionString: string): Promise<pg.Client> {

@@ -33,7 +33,7 @@ export async function runDemo(options: DemoArguments, surroundings: DemoSurround
   try {
     output.heading('A BattleScope database')
     const { url, folder } = await server.ready
-    const databaseUrl = await createBattlescopeDatabase(url)
+    const { url: databaseUrl, emptyUrl } = await createBattlescopeDatabase(url)
     const database = await connect(databaseUrl)
     output.text(`PostgreSQL ${await selectVersion(database)} on a free port, database and role 'battlescope'`)
     await setAutovacuum(database, false)
@@ -52,7 +52,8 @@ export async function runDemo(options: DemoArguments, surroundings: DemoSurround
       if (code !== 0) throw new SchedulerFailedError(`battlescope-scheduler ${args.join(' ')}: exit code ${code}`)
     }
     const scheduler: Stage['scheduler'] = (...args) => schedulerWith({}, ...args)
-    const stage: Stage = { output, database, seed: options.seed, signal, scheduler, schedulerWith, folder }
+    const seed = options.seed
+    const stage: Stage = { output, database, emptyUrl, seed, signal, scheduler, schedulerWith, folder }
     for (const part of parts) {
       signal.throwIfAborted()
       output.heading(part.title)

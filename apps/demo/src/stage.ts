@@ -6,6 +6,8 @@ export interface Stage {
   readonly output: Output
   /** A connection as the role `battlescope`, which owns everything. */
   readonly database: pg.Client
+  /** Connection string of a second database of the same role, in which nothing is: to restore into. */
+  readonly emptyUrl: string
   /** The seed of what is generated. */
   readonly seed: number
   readonly signal: AbortSignal

@@ -116,6 +116,7 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
       safe: safeText(input.scrub),
       requests,
       planOptions,
+      budgetMs: input.budgetMs,
       budgetRemainingMs: () => (stops.soft.aborted ? 0 : Math.max(0, budgetEndsAt - timer.monotonicMs())),
       graceMs: input.graceMs,
       abortGraceMs: input.abortGraceMs ?? 2000,

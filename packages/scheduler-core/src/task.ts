@@ -228,6 +228,11 @@ export interface Slot {
 export interface Budget {
   /** Milliseconds left; never negative. */
   remainingMs(): number
+  /**
+   * Milliseconds that a run gives this task when nothing before it uses any of them: the smaller of the run's budget and the task's own share of its
+   * timeout. What is predicted to take longer fits into no run, whatever is left now.
+   */
+  readonly totalMs: number
   exhausted(): boolean
 }
 

@@ -139,7 +139,7 @@ async function mustHave(context: BackupContext, programs: readonly string[]): Pr
       'configuration',
       `backup.driver is ${context.config.driver}, and there is no program ${program} here`,
       {
-        hint: 'the stock image has neither pg_dump nor backup tools: the driver kubernetes or http, or an image of your own with the program (docs/backups.md)',
+        hint: 'the stock image has neither pg_dump nor backup tools: the driver kubernetes or http, or an image that has the program, in a CronJob of its own (docker/backup.Dockerfile, docs/backups.md)',
       },
     )
   }

@@ -152,6 +152,20 @@ export function predictMs(index: IndexFacts, rebuilds: readonly Rebuild[], { ass
   return Math.round(Math.max(predicted * 2 ** Math.min(unfinished.length, mostDoublings), cutOff))
 }
 
+/** Tasks of every run come before this one, and a run reads before it begins: only so much of what it has at most is ever left. */
+const usableShare = 0.9
+
+export type Admission = 'now' | 'no-time-now' | 'too-large'
+
+/** `remainingMs` is what is left in this run, `totalMs` what any run could give: others may have used this one's up before. */
+export function admit(
+  predictedMs: number,
+  { remainingMs, totalMs }: { readonly remainingMs: number; readonly totalMs: number },
+): Admission {
+  if (predictedMs <= remainingMs) return 'now'
+  return predictedMs > usableShare * totalMs ? 'too-large' : 'no-time-now'
+}
+
 /** The instant until which an index is left alone, in milliseconds since 1970; 0 when it never was rebuilt. */
 export function restsUntil(index: IndexFacts, rebuilds: readonly Rebuild[], { minInterval }: ReindexConfig): number {
   const [last] = rebuilds.filter((rebuild) => isOf(rebuild, index) && rebuild.endedAt !== undefined)

@@ -2,7 +2,7 @@
 import { codeOf, messageOf } from '@battlescope/scheduler-core'
 import { relationOf, type PreflightFacts, type Rebuild } from './facts.js'
 import type { Attempt, Doubt } from './findings.js'
-import { contradicts, predictMs, type Candidate, type ReindexPlan } from './plan.js'
+import { admit, contradicts, predictMs, type Candidate, type ReindexPlan } from './plan.js'
 import { objection } from './preflight.js'
 import { measureIndex, selectMeasureSchema, selectPreflight } from './queries.js'
 import { isNoDirect, rebuild, type Context } from './rebuild.js'
@@ -36,7 +36,7 @@ export async function rebuildAll(context: Context, plan: ReindexPlan, rebuilds: 
     }
     const predictedMs = predictMs(candidate.index, rebuilds, context.config)
     const facts = await selectPreflight(context.db, candidate.index.tableOid)
-    const refusal = refusalOf(context, { candidate, predictedMs, facts, first: begun === 0 })
+    const refusal = refusalOf(context, { candidate, predictedMs, facts })
     if (refusal !== undefined) {
       attempts.push(refusal.attempt)
       if (refusal.endsRun) {
@@ -103,19 +103,19 @@ const measureShare = 0.25
 /** It took too long, somebody holds the index, it is gone, or pgstattuple did not understand it. */
 const couldNotBeAsked = /^(57014|55P03|42P01|42704|XX)/
 
-interface Admission {
+interface Applicant {
   readonly candidate: Candidate
   readonly predictedMs: number
   readonly facts: PreflightFacts
-  /** Nothing was begun in this run yet. */
-  readonly first: boolean
 }
 
 function refusalOf(
   context: Context,
-  { candidate, predictedMs, facts, first }: Admission,
+  { candidate, predictedMs, facts }: Applicant,
 ): { readonly attempt: Attempt; readonly endsRun: boolean } | undefined {
   const remainingMs = context.budget.remainingMs()
+  const { totalMs } = context.budget
+  const admission = admit(predictedMs, { remainingMs, totalMs })
   context.logger.debug(
     {
       event: 'reindex-admission',
@@ -123,17 +123,23 @@ function refusalOf(
       relation: relationOf(candidate.index),
       predictedMs,
       remainingMs,
+      totalMs,
+      admission,
     },
     'admission of a rebuild',
   )
-  if (predictedMs > remainingMs) {
-    // What does not fit into a run that has done nothing yet fits into none.
-    if (first) return { attempt: { candidate, result: 'too-large', predictedMs }, endsRun: false }
-    return { attempt: { candidate, result: 'not-now', reason: 'no time left in this run' }, endsRun: false }
+  if (admission === 'too-large') return { attempt: { candidate, result: 'too-large', predictedMs }, endsRun: false }
+  if (admission === 'no-time-now') {
+    const reason = `no time left in this run: it would take about ${inSeconds(predictedMs)}, and ${inSeconds(remainingMs)} are left`
+    return { attempt: { candidate, result: 'not-now', reason }, endsRun: false }
   }
   const against = objection(facts, candidate, context.config)
   if (against === undefined) return undefined
   return { attempt: { candidate, result: 'not-now', reason: against.reason }, endsRun: against.concerns === 'server' }
+}
+
+function inSeconds(durationMs: number): string {
+  return `${(durationMs / 1000).toFixed(1)} s`
 }
 
 async function contradictionOf(

@@ -13,8 +13,18 @@ export interface ChildInput {
 
 type AnyAct = (action: Action, perform: unknown) => Promise<unknown>
 
+/** Milliseconds that a run gets to come to a border after SIGTERM, as SCHEDULER_GRACE has it: then its statements are cancelled. */
+const graceMs = 100
+
 export async function runChild({ databaseUrl, config, dieAt }: ChildInput): Promise<void> {
   let seen = 0
+  const [stop, hardStop] = [new AbortController(), new AbortController()]
+  process.once('SIGTERM', () => {
+    stop.abort('SIGTERM')
+    setTimeout(() => {
+      hardStop.abort('SIGTERM')
+    }, graceMs).unref()
+  })
   const task = defineTask({
     ...reindex,
     run: (context) => {
@@ -28,5 +38,8 @@ export async function runChild({ databaseUrl, config, dieAt }: ChildInput): Prom
       return reindex.run(Object.create(context, { act: { value: act } }) as TaskContext<never>)
     },
   }) as AnyTask
-  await runOneTask({ task, databaseUrl, force: true, config: reindexConfig.parse(config) })
+  await runOneTask({
+    ...{ task, databaseUrl, force: true, config: reindexConfig.parse(config) },
+    ...{ stop: stop.signal, hardStop: hardStop.signal },
+  })
 }

@@ -1,6 +1,6 @@
 /**
  * A rebuild that ends anywhere leaves no invalid index of ours two runs later, touches none of another's, and the index serves all the time.
- * `REINDEX_KILLS=300 pnpm exec vitest run test/kill.test.ts -t 'random instants'` is the long form.
+ * `REINDEX_KILLS=300 REINDEX_KILL_ROWS=200000 pnpm exec vitest run test/kill.test.ts -t 'random instants'` is the long form.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -12,7 +12,7 @@ import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createTable, indexesOf, run, small } from './bloat.js'
 import type { ChildInput } from './kill-child.js'
-import { kills, print } from './long-form.js'
+import { killRows, kills, print } from './long-form.js'
 
 /** Durations and sizes as a configuration has them: a child is given text. */
 const childConfig = {
@@ -25,6 +25,8 @@ const childConfig = {
 }
 const config = { ...small, minInterval: 1, indexesPerRun: 1 }
 const names = ['t_at_idx', 't_label_idx', 't_pkey']
+
+const ways = ['SIGKILL, and the session', 'SIGKILL', 'SIGTERM'] as const
 
 /** A process that has loaded everything and waits for the word. */
 function prepareChild(): { readonly child: ChildProcess; readonly go: (input: ChildInput) => Promise<void> } {
@@ -66,7 +68,7 @@ describe.each([15, 17] as const)('a killed rebuild on PostgreSQL %i', (major) =>
   beforeEach(async () => {
     database = await createTestDatabase({ server })
     others = openConnections({ url: database.url, applicationName: 'somebody-else' })
-    await createTable(database, 't', 60_000)
+    await createTable(database, 't', killRows)
     // Of somebody else: one that failed, and one that looks exactly as a copy of ours would.
     await database.query('CREATE UNIQUE INDEX CONCURRENTLY t_parity ON t ((id % 2))').catch(() => undefined)
     await database.query('CREATE INDEX t_at_idx_ccnew ON t (at)')
@@ -213,9 +215,10 @@ describe.each([15, 17] as const)('a killed rebuild on PostgreSQL %i', (major) =>
       await go({ databaseUrl: database.url, config: childConfig })
       // One instant in each of as many equal parts of a run.
       await wait(((kill + Math.random()) / kills) * spanMs)
-      child.kill('SIGKILL')
-      // Every second time the server's session goes too, as it would with its machine; else the server goes on for up to a second.
-      if (kill % 2 === 0)
+      // Of three: one killed, and the server's session with it, as with its machine; one killed, and the server goes on for up to a second; one told to stop.
+      const way = ways[kill % ways.length]!
+      child.kill(way === 'SIGTERM' ? 'SIGTERM' : 'SIGKILL')
+      if (way === 'SIGKILL, and the session')
         await database.query(
           `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'battlescope-scheduler%'`,
         )
@@ -228,7 +231,7 @@ describe.each([15, 17] as const)('a killed rebuild on PostgreSQL %i', (major) =>
          FROM scheduler.reindex_rebuild WHERE id <> ALL ($1::uuid[])`,
         [before.map(({ id }) => id)],
       )
-      const what = left?.left ?? 'not begun'
+      const what = `${way}: ${left?.left ?? 'not begun'}`
       outcomes[what] = (outcomes[what] ?? 0) + 1
       await clean()
     }

@@ -3,7 +3,7 @@ import { estimateBtreeBytes, type BtreeColumn } from '../src/btree-estimate.js'
 import { reindexConfig } from '../src/config.js'
 import type { IndexFacts, LearnedIndex, PreflightFacts, Rebuild } from '../src/facts.js'
 import { learn } from '../src/learn.js'
-import { contradicts, formatBytes, planReindex, predictMs, restsUntil, type Candidate } from '../src/plan.js'
+import { admit, contradicts, formatBytes, planReindex, predictMs, restsUntil, type Candidate } from '../src/plan.js'
 import { objection } from '../src/preflight.js'
 import { reindex } from '../src/task.js'
 
@@ -230,6 +230,18 @@ describe('predictMs', () => {
     expect(predictMs(work, [{ ...cutOff, durationMs: 100_000 }, done], config)).toBe(200_000)
     // It was cancelled for others, and not because it took too long.
     expect(predictMs(work, [{ ...cutOff, durationMs: 100_000, errorCode: 'gave-way' }, done], config)).toBe(16_000)
+  })
+})
+
+describe('admit', () => {
+  it.each([
+    ['fits what is left', 20_000, 25_000, 'now'],
+    ['does not fit what others left, and fits a run', 20_000, 5000, 'no-time-now'],
+    ['fits no run', 35_000, 5000, 'too-large'],
+    ['fits no run, and nothing is used up yet', 60_000, 38_400, 'too-large'],
+    ['would be refused by nearly every run, and fits this one', 36_000, 38_000, 'now'],
+  ])('%s', (_what, predictedMs, remainingMs, verdict) => {
+    expect(admit(predictedMs, { remainingMs, totalMs: 38_400 })).toBe(verdict)
   })
 })
 

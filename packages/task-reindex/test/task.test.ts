@@ -1,8 +1,10 @@
 import { createTestDatabase, startPostgres, type TestDatabase, type TestServer } from '@battlescope/scheduler-testing'
 import { openConnections } from '@battlescope/database'
+import { defineTask, type AnyTask, type TaskContext } from '@battlescope/scheduler-core'
 import { findPgBouncer, startPgBouncer } from '@battlescope/postgres-testing'
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { reindex } from '../src/index.js'
 import { count, createTable, indexesOf, rebuildsOf, run, storm } from './bloat.js'
 
 const targets = (ran: Awaited<ReturnType<typeof run>>, kind = 'rebuild-index') =>
@@ -263,6 +265,24 @@ describe.each([15, 17] as const)('reindex on PostgreSQL %i', (major) => {
       },
     })
     expect(await rebuildsOf(database)).toEqual([])
+  })
+
+  it('says of what other tasks left no time for that there is none now, and not that it is too large', async () => {
+    await bloated()
+    const late = defineTask({
+      ...reindex,
+      run: (context) => {
+        const budget = { ...context.budget, remainingMs: () => Math.min(500, context.budget.remainingMs()) }
+        return reindex.run(Object.create(context, { budget: { value: budget } }) as TaskContext<never>)
+      },
+    }) as AnyTask
+    const ran = await run(database, {}, { task: late })
+    expect(ran.task.run).toMatchObject({ outcome: 'partial', remaining: 3 })
+    expect(targets(ran)).toEqual([])
+    expect(findingKeys(ran)).not.toContain('too-large')
+    expect(ran.task.run?.findings.find(({ key }) => key === 'waiting')?.summary).toContain('no time left in this run')
+    // Nothing is used up in the next one.
+    expect(targets(await run(database))).toHaveLength(2)
   })
 
   it('respects the space that it may take', async () => {

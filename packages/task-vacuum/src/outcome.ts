@@ -1,6 +1,6 @@
 /** What became of a plan: the result of the run, and what a human should know. Pure. */
 import type { Finding, TaskResult } from '@battlescope/scheduler-core'
-import { adviceFor } from './advice.js'
+import { adviceFor, longRunFor } from './advice.js'
 import { keyOf } from './chosen-relations.js'
 import type { VacuumConfig } from './config.js'
 import { holderInWords, releaseOf } from './horizon.js'
@@ -24,6 +24,8 @@ export type Attempt =
        */
       readonly result: 'not-now' | 'failed' | 'later' | 'never' | 'no-connection'
       readonly reason: string
+      /** What a VACUUM of it takes, as far as is known now. */
+      readonly predictedMs?: number
     }
 
 type NotDone = Exclude<Attempt, { readonly result: 'vacuumed' }>
@@ -174,6 +176,7 @@ function tooLarge(attempts: readonly Attempt[], settings: Settings, config: Vacu
       severity: 'warning',
       summary: `left to autovacuum: ${cases.map(({ planned, reason }) => worded(planned, reason)).join(', ')}`,
       details: {
+        hint: `give it a run of its own: ${longRunFor(Math.max(...cases.map(({ predictedMs = 0 }) => predictedMs)))} (component long-run-vacuum), or let autovacuum keep up with it by the SQL`,
         relations: cases.map(({ planned, reason }) => ({
           relation: keyOf(planned.candidate),
           need: planned.need.reason,

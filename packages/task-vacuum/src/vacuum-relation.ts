@@ -48,8 +48,9 @@ export async function vacuumOne(
     result: 'not-now' | 'failed' | 'later' | 'never' | 'no-connection',
     reason: string,
     learned?: Memory,
+    predictedMs?: number,
   ) => ({
-    attempt: { planned, result, reason },
+    attempt: { planned, result, reason, ...(predictedMs === undefined ? {} : { predictedMs }) },
     learned: { ...memory, ...learned },
     predictedMs: 0,
   })
@@ -65,7 +66,7 @@ export async function vacuumOne(
     const deferrals = memory?.deferrals ?? 0
     const admission = admit(prediction, remainingMs, deferrals, context.config)
     if (admission.kind === 'later') return notDone('later', admission.reason, { deferrals: deferrals + 1 })
-    if (admission.kind === 'never') return notDone('never', admission.reason)
+    if (admission.kind === 'never') return notDone('never', admission.reason, {}, prediction.durationMs)
     return await perform(run, planned, memory, prediction, limitMs)
   } catch (error) {
     const code = codeOf(error)
@@ -78,7 +79,7 @@ export async function vacuumOne(
       const cutOff = { bytesPerMs: slowerRate(prediction, limitMs), cutOff: true }
       return limitMs < context.config.relationTimeout
         ? notDone('later', 'the budget ended first', cutOff)
-        : notDone('never', `did not end within ${formatDuration(limitMs)}`, cutOff)
+        : notDone('never', `did not end within ${formatDuration(limitMs)}`, cutOff, 2 * limitMs)
     }
     if (!isAboutOneRelation(error)) throw error
     const unavailable = unavailableBecause[code ?? '']

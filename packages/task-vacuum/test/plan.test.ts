@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { adviceFor } from '../src/advice.js'
+import { adviceFor, longRunFor } from '../src/advice.js'
 import { admit, measuredRate, predict, scanBytesOf, slowerRate, type Memory } from '../src/admission.js'
 import { vacuumConfig, type VacuumConfig } from '../src/config.js'
 import { holderInWords, lastingHolder, releaseOf } from '../src/horizon.js'
@@ -419,6 +419,18 @@ describe('the result', () => {
     expect(of(done(a), not(b, 'never'))).toMatchObject({ outcome: 'succeeded', findings: [{ key: 'too-large' }] })
   })
 
+  it('says how what is too large gets a run of its own, long enough for the largest', () => {
+    const large = (planned: typeof a, minutes: number): Attempt => ({
+      planned,
+      result: 'never',
+      reason: 'because',
+      predictedMs: minutes * 60_000,
+    })
+    expect(of(large(a, 1), large(b, 40)).findings).toMatchObject([
+      { key: 'too-large', details: { hint: expect.stringContaining('--budget 65m') } },
+    ])
+  })
+
   it('tells what failed apart from what was locked, and as an error', () => {
     const of3 = resultOf(result, [done(a), not(b, 'failed'), not(a, 'not-now')], settings, config)
     const relations = (name: string) => ({ relations: [{ relation: name, reason: 'because' }] })
@@ -483,6 +495,16 @@ describe('advice', () => {
     ])
     expect(adviceOf({ deadRows: 5000, parameters: { autovacuum_enabled: 'false' } })[0]).toContain(
       'autovacuum_enabled = true',
+    )
+  })
+
+  it('has a run of its own for what fits none', () => {
+    const minutes = 60_000
+    expect(longRunFor(10 * minutes)).toBe(
+      'run --task vacuum --force --budget 30m with SCHEDULER_VACUUM_TIMEOUT=38m and SCHEDULER_VACUUM_RELATION_TIMEOUT=25m',
+    )
+    expect(longRunFor(40 * minutes)).toBe(
+      'run --task vacuum --force --budget 65m with SCHEDULER_VACUUM_TIMEOUT=82m and SCHEDULER_VACUUM_RELATION_TIMEOUT=60m',
     )
   })
 

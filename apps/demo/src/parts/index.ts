@@ -1,4 +1,5 @@
 import type { Part } from '../stage.js'
+import { backup } from './backup.js'
 import { coldStorage } from './cold-storage.js'
 import { firstRun } from './first-run.js'
 import { health } from './health.js'
@@ -17,6 +18,7 @@ export const parts: readonly Part[] = [
   newKillmails,
   rollups,
   coldStorage,
+  backup,
   health,
   records,
   report,

@@ -48,6 +48,8 @@ export interface Execution {
   /** What commands ask of tasks, by task. */
   readonly requests: Readonly<Record<string, unknown>>
   readonly planOptions: PlanOptions
+  /** Milliseconds of the whole run's budget. */
+  readonly budgetMs: number
   readonly budgetRemainingMs: () => number
   /** Milliseconds of grace: part of every claim. */
   readonly graceMs: number

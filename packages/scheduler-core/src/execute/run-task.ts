@@ -31,7 +31,9 @@ export interface TaskEnvironment {
   /** Undefined while the scheduler's own tables are not those of this version. */
   readonly stateSchema: string | undefined
   readonly timer: Timer
-  /** Milliseconds left of the whole run's budget. */
+  /** Milliseconds of the whole run's budget. */
+  readonly budgetMs: number
+  /** Milliseconds left of it. */
   readonly budgetRemainingMs: () => number
   /** Aborted to stop every task at once. */
   readonly hardStop: AbortSignal
@@ -79,6 +81,7 @@ export async function runTask(environment: TaskEnvironment, input: TaskRunInput)
     abort.abort(new RunAborted('timed-out', `did not end within its timeout of ${timeoutMs} ms`))
   })
   const budget: Budget = {
+    totalMs: Math.min(environment.budgetMs, timeoutMs * softShare),
     remainingMs: () => Math.max(0, Math.min(environment.budgetRemainingMs(), timeoutMs * softShare - elapsedMs())),
     exhausted: () => abort.signal.aborted || budget.remainingMs() <= 0,
   }
