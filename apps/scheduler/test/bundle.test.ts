@@ -106,11 +106,11 @@ describe('the bundle', () => {
   })
 
   it('optimizes nothing in a short run, and what is hot in a long one', async () => {
-    // https://source.chromium.org/chromium/chromium/src/+/main:v8/src/runtime/runtime.h, OptimizationStatus
+    // https://source.chromium.org/chromium/chromium/src/+/main:v8/src/runtime/runtime.h, OptimizationStatus: kTurboFanned
     const code = `
       const { startWithoutOptimizing } = require(${JSON.stringify(join(app, 'bin/short-run.js'))})
       const hot = (numbers) => { let sum = 0; for (let at = 0; at < numbers; at++) sum += at % 7; return sum }
-      const isOptimized = () => (%GetOptimizationStatus(hot) & (1 << 4)) !== 0
+      const isOptimized = () => (%GetOptimizationStatus(hot) & (1 << 6)) !== 0
       startWithoutOptimizing()
       for (let times = 0; times < 200; times++) hot(10_000)
       console.log(isOptimized())
