@@ -32,7 +32,7 @@ export interface Sources {
 }
 
 export async function readSources(root: string): Promise<Sources> {
-  const { programSections } = await load<{ programSections: readonly Section[] }>(
+  const { loadProgramSections } = await load<{ loadProgramSections: () => Promise<readonly Section[]> }>(
     root,
     'apps/scheduler/src/configuration/sections.ts',
   )
@@ -44,7 +44,7 @@ export async function readSources(root: string): Promise<Sources> {
     root,
     'apps/scheduler/src/telemetry/standard-variables.ts',
   )
-  const builtInTasks = await loadBuiltInTasks()
+  const [programSections, builtInTasks] = [await loadProgramSections(), await loadBuiltInTasks()]
   const program = { name: 'battlescope-scheduler', sections: programSections, builtInTasks, standardVariables }
   return { program, help: await readHelp(root, program.name), taskPackages: await readTaskPackages(root) }
 }

@@ -1,19 +1,37 @@
 /**
- * `pnpm bench`: what an idle run costs (nothing is due to be changed), beside `node -e 0` and `psql -c 'select 1'`.
+ * `pnpm bench`: what a run costs in which nothing is due to be changed, beside `node -e 0` and `psql -c 'select 1'`.
  * Figures of one machine and one moment mean little, so each round measures all of them in turn, and ratios are what counts.
  */
 import { spawnSync } from 'node:child_process'
-import { createTestDatabase } from '@battlescope/postgres-testing'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { Worker } from 'node:worker_threads'
+import { battlescopeDdl } from '@battlescope/database/battlescope-ddl'
+import { createTestDatabase } from '@battlescope/postgres-testing'
 import { program } from './world.js'
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' } } })
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '15' },
+    /** The Node that runs the program. Its code cache has to be made with the same one. */
+    node: { type: 'string', default: process.execPath },
+    /** A second build of the program, as the folder that holds `bin` and `dist`. */
+    against: { type: 'string' },
+  },
+})
 const rounds = Number(values.rounds)
 
 interface Cost {
   readonly cpuMs: number
   readonly peakMib: number
   readonly wallMs: number
+}
+
+interface Subject {
+  readonly name: string
+  readonly command: readonly string[]
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 const timeProgram = '/usr/bin/time'
@@ -23,7 +41,7 @@ if (spawnSync(timeProgram, ['--version']).status !== 0) {
 }
 const hasPsql = spawnSync('psql', ['--version']).status === 0
 
-function measure(command: readonly string[], environment: Readonly<Record<string, string>>): Cost {
+function measure({ command, environment = {} }: Subject): Cost {
   const startedMs = performance.now()
   // GNU time knows the peak memory, but CPU time only in hundredths of a second; the shell's own `time` knows it in milliseconds.
   const shell = ['bash', '-c', 'TIMEFORMAT="cpu %3U %3S"; time "$@"', 'bash', ...command]
@@ -37,44 +55,70 @@ function measure(command: readonly string[], environment: Readonly<Record<string
   return { cpuMs: (Number(user) + Number(system)) * 1000, peakMib: Number(peak) / 1024, wallMs }
 }
 
+/** Takes everything. On a thread of its own, because this one waits for what it measures. */
+async function startCollector(): Promise<{ readonly url: string; stop(): Promise<unknown> }> {
+  const code = `
+    const { parentPort } = require('node:worker_threads')
+    const server = require('node:http').createServer((request, response) => request.resume().on('end', () => response.end()))
+    server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port))`
+  const worker = new Worker(code, { eval: true })
+  const [port] = (await once(worker, 'message')) as [number]
+  return { url: `http://127.0.0.1:${port}`, stop: () => worker.terminate() }
+}
+
 const median = (numbers: readonly number[]) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN
 
-const database = await createTestDatabase()
+const [idle, quiet, collector] = await Promise.all([createTestDatabase(), createTestDatabase(), startCollector()])
 try {
-  await database.query('CREATE TABLE public.battles AS SELECT generate_series(1, 10000) AS id')
-  const subjects: Readonly<Record<string, readonly string[]>> = {
-    'idle run': [process.execPath, program],
-    'node -e 0': [process.execPath, '-e', '0'],
-    ...(hasPsql ? { "psql -c 'select 1'": ['psql', database.url, '-Atc', 'select 1'] } : {}),
+  for (const database of [idle, quiet]) await database.query(battlescopeDdl)
+  const telemetry = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }
+  const idleRun = { DATABASE_URL: idle.url, SCHEDULER_TASKS: 'analyze' }
+  // Every task, of which only those are due that run every time: the others are not yet, or were run in the round before the first.
+  const tasks = 'analyze,backup,cache,cluster,health,reindex,retention,statistics,vacuum'
+  const quietRun = { DATABASE_URL: quiet.url, SCHEDULER_TASKS: tasks }
+  const runsOf = (path: string, suffix: string): readonly Subject[] => {
+    const command = [values.node, path]
+    return [
+      { name: `idle run, telemetry${suffix}`, command, environment: { ...idleRun, ...telemetry } },
+      { name: `idle run${suffix}`, command, environment: idleRun },
+      { name: `quiet run, telemetry${suffix}`, command, environment: { ...quietRun, ...telemetry } },
+    ]
   }
-  const costs = new Map<string, Cost[]>(Object.keys(subjects).map((name) => [name, []]))
+  const subjects: readonly Subject[] = [
+    { name: 'node -e 0', command: [values.node, '-e', '0'] },
+    ...runsOf(program, ''),
+    ...(values.against === undefined ? [] : runsOf(join(values.against, 'bin/battlescope-scheduler.js'), ', other')),
+    ...(hasPsql ? [{ name: "psql -c 'select 1'", command: ['psql', idle.url, '-Atc', 'select 1'] }] : []),
+  ]
+  const costs = new Map<Subject, Cost[]>(subjects.map((subject) => [subject, []]))
   for (let round = -1; round < rounds; round += 1) {
-    for (const [name, command] of Object.entries(subjects)) {
-      const cost = measure(command, { DATABASE_URL: database.url })
-      // The first round warms the file cache, makes the schema and analyzes the table: what is left is idle.
-      if (round >= 0) costs.get(name)?.push(cost)
+    for (const subject of subjects) {
+      const cost = measure(subject)
+      // The first round warms the file cache, makes the schema and analyzes the tables: what is left is idle.
+      if (round >= 0) costs.get(subject)?.push(cost)
     }
   }
-  const medians = [...costs].map(([name, list]) => ({
-    name,
-    cpuMs: median(list.map(({ cpuMs }) => cpuMs)),
-    peakMib: median(list.map(({ peakMib }) => peakMib)),
-    wallMs: median(list.map(({ wallMs }) => wallMs)),
-  }))
-  const [idle] = medians
-  console.log(`medians of ${rounds} rounds, ${process.version}, PostgreSQL on this machine`)
-  console.log(`${''.padEnd(20)} ${'CPU'.padStart(8)} ${'peak memory'.padStart(12)} ${'wall'.padStart(8)}`)
-  for (const { name, cpuMs, peakMib, wallMs } of medians)
-    console.log(
-      `${name.padEnd(20)} ${`${cpuMs.toFixed(0)} ms`.padStart(8)} ${`${peakMib.toFixed(1)} MiB`.padStart(12)} ${`${wallMs.toFixed(0)} ms`.padStart(8)}`,
-    )
-  for (const other of medians.slice(1)) {
-    if (idle === undefined) continue
-    console.log(
-      `an idle run takes ${(idle.cpuMs / other.cpuMs).toFixed(1)} × the CPU time and ${(idle.peakMib / other.peakMib).toFixed(1)} × the memory of ${other.name}`,
+  const [bare] = costs.values()
+  const version = spawnSync(values.node, ['--version'], { encoding: 'utf8' }).stdout.trim()
+  console.log(`medians of ${rounds} rounds, ${version}, PostgreSQL on this machine`)
+  const row = (...cells: readonly string[]) =>
+    console.log(cells.map((cell, column) => (column === 0 ? cell.padEnd(28) : cell.padStart(12))).join(''))
+  row('', 'CPU', '× bare node', 'peak memory', 'wall')
+  for (const [{ name }, list] of costs) {
+    const of = (read: (cost: Cost) => number) => median(list.map(read))
+    // Of each round, because the machine is another one from moment to moment.
+    const ratio = median(list.map(({ cpuMs }, round) => cpuMs / (bare?.[round]?.cpuMs ?? NaN)))
+    row(
+      name,
+      `${of(({ cpuMs }) => cpuMs).toFixed(0)} ms`,
+      ratio.toFixed(1),
+      `${of(({ peakMib }) => peakMib).toFixed(1)} MiB`,
+      `${of(({ wallMs }) => wallMs).toFixed(0)} ms`,
     )
   }
 } finally {
-  await database.drop()
+  await collector.stop()
+  await idle.drop()
+  await quiet.drop()
 }
 process.exit(0)

@@ -9,6 +9,9 @@ for (const [signal, end] of Object.entries(early)) process.on(signal, end)
 
 const { join } = require('node:path')
 const { codeCache } = require('./code-cache.js')
+const { startWithoutOptimizing } = require('./short-run.js')
+
+startWithoutOptimizing()
 
 const { main } = codeCache(join(__dirname, '../dist')).load(join(__dirname, '../dist/main.cjs'))
 

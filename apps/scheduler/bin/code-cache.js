@@ -25,12 +25,12 @@ function codeCache(folder) {
   const scripts = []
 
   function load(path) {
-    // The build writes ASCII alone: read as bytes, so that V8 keeps one byte per character.
-    const source = readFileSync(path, 'latin1')
-    const name = createHash('sha256').update(source, 'latin1').update(environment).digest('hex')
+    const bytes = readFileSync(path)
+    const name = createHash('sha256').update(bytes).update(environment).digest('hex')
     const cachePath = join(folder, 'cache', name)
     const cachedData = readIfThere(cachePath)
-    const wrapped = `(function (exports, require, module, __filename, __dirname) {${source}\n})`
+    // The build writes ASCII alone: taken as bytes, so that V8 keeps one byte per character.
+    const wrapped = `(function (exports, require, module, __filename, __dirname) {${bytes.latin1Slice()}\n})`
     const script = new Script(wrapped, { filename: path, cachedData })
     const isAccepted = cachedData !== undefined && script.cachedDataRejected !== true
     if (talks) process.stderr.write(`code cache: ${basename(path)} ${describe(cachedData, isAccepted)}\n`)

@@ -64,6 +64,18 @@ export const packagesAreImportedStatically = {
   },
 }
 
+/** What pg asks of its own `crypto/utils`, for passwords and channel binding. */
+const passwordFunctions = {
+  randomBytes: 'randomBytes',
+  md5: 'async (text) => md5(text)',
+  postgresMd5PasswordHash:
+    "async (user, password, salt) => 'md5' + md5(Buffer.concat([Buffer.from(md5(password + user)), salt]))",
+  sha256: "async (data) => createHash('sha256').update(data).digest()",
+  hashByName: "async (name, data) => createHash(name.replace('-', '')).update(data).digest()",
+  hmacSha256: "async (key, text) => createHmac('sha256', key).update(text).digest()",
+  deriveKey: "async (password, salt, iterations) => pbkdf2Sync(password, salt, iterations, 32, 'sha256')",
+}
+
 const edits = [
   {
     // NodeSDK alone: the other entry point reads YAML.
@@ -98,6 +110,32 @@ const edits = [
     // pg asks whether it runs on Cloudflare by making a Response, for which Node loads its whole fetch.
     file: /[\\/]pg[\\/]lib[\\/]stream\.js$/,
     load: (source) => replaceOnce(source, "typeof Response === 'function'", 'false'),
+  },
+  {
+    // The same functions by node:crypto, which is loaded anyway: pg's own evaluate all of Web Crypto.
+    file: /[\\/]pg[\\/]lib[\\/]crypto[\\/]utils\.js$/,
+    load: (source) => {
+      for (const name of Object.keys(passwordFunctions))
+        if (!source.includes(`function ${name}(`))
+          throw new Error(`pg has no ${name}() any more: look at this edit again`)
+      return `
+        const { createHash, createHmac, pbkdf2Sync, randomBytes } = require('node:crypto')
+        const md5 = (data) => createHash('md5').update(data).digest('hex')
+        module.exports = { ${Object.entries(passwordFunctions)
+          .map((pair) => pair.join(': '))
+          .join(', ')} }`
+    },
+  },
+  {
+    // One assertion, for which Node loads a module of its own.
+    file: /[\\/]sonic-boom[\\/]index\.js$/,
+    load: (source) =>
+      replaceOnce(source, `require('assert')`, `(condition, message) => { if (!condition) throw new Error(message) }`),
+  },
+  {
+    // It asks whether it runs in a worker thread, and no logger does.
+    file: /[\\/]pino[\\/]lib[\\/]tools\.js$/,
+    load: (source) => replaceOnce(source, `require('worker_threads')`, `{ isMainThread: true }`),
   },
   {
     // Logs are written by this thread: transports, and the worker threads that they would start, are never asked for.
@@ -142,6 +180,21 @@ function asEsm(source, path) {
     throw new Error(`${path}: not the CommonJS that TypeScript writes; the package has changed, look at asEsm again`)
   }
   return esm
+}
+
+/**
+ * `import { z }` is an object of everything that zod has. As a namespace esbuild knows what of it is used, and leaves out the rest: readers of
+ * JSON Schema, compilers, dates.
+ */
+export const zodByName = {
+  name: 'zod-by-name',
+  setup(bundle) {
+    bundle.onLoad({ filter: /[\\/](packages|apps)[\\/][\w-]+[\\/]src[\\/].*\.ts$/ }, ({ path }) => {
+      const source = readFileSync(path, 'utf8')
+      const contents = source.replace(/^import \{ z \} from 'zod'$/m, "import * as z from 'zod'")
+      return contents === source ? undefined : { contents, loader: 'ts' }
+    })
+  },
 }
 
 function replaceOnce(source, from, to) {

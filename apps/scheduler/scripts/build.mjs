@@ -12,7 +12,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { basename } from 'node:path'
 import { build, transform } from 'esbuild'
-import { editPackages, notInThisBuild, packagesAreImportedStatically } from './build-plugins.mjs'
+import { editPackages, notInThisBuild, packagesAreImportedStatically, zodByName } from './build-plugins.mjs'
 
 const folder = new URL('..', import.meta.url)
 const { version } = JSON.parse(readFileSync(new URL('package.json', folder), 'utf8'))
@@ -49,7 +49,7 @@ const parts = await build({
     'import.meta.url': JSON.stringify('file:///battlescope-scheduler/main.cjs'),
   },
   metafile: true,
-  plugins: [packagesAreImportedStatically, notInThisBuild, editPackages],
+  plugins: [packagesAreImportedStatically, notInThisBuild, editPackages, zodByName],
 })
 
 const { outputs } = parts.metafile
@@ -121,9 +121,11 @@ const everyRun = [...eager].flatMap((path) => Object.keys(outputs[path].inputs))
 const tasks = Object.values(outputs).flatMap(
   ({ entryPoint }) => /packages\/task-([\w-]+)\/src\/index\.ts$/.exec(entryPoint ?? '')?.slice(1) ?? [],
 )
+/** The newest version of the program's own tables: it has one file per migration. */
+const schemaVersion = everyRun.filter((file) => /scheduler-core\/src\/state\/migrations\/\d{4}-/.test(file)).length
 writeFileSync(
   new URL('dist/meta.json', folder),
-  JSON.stringify({ bytes, laterBytes, everyRun, tasks, parts: parts.metafile }),
+  JSON.stringify({ bytes, laterBytes, everyRun, tasks, schemaVersion, parts: parts.metafile }),
 )
 
 const packages = new Map()

@@ -3,6 +3,9 @@
 const { writeFileSync } = require('node:fs')
 const { join } = require('node:path')
 const { codeCache } = require('../bin/code-cache.js')
+const { startWithoutOptimizing } = require('../bin/short-run.js')
+
+startWithoutOptimizing()
 
 const folder = join(__dirname, '..')
 const { load, scripts } = codeCache(join(folder, 'dist'))

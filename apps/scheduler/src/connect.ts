@@ -1,5 +1,11 @@
 /** Opens the database and refuses servers that the scheduler cannot keep. */
-import { connectionProblem, openConnections, type DatabaseConnections, type ServerFacts } from '@battlescope/database'
+import {
+  connectionProblem,
+  openConnections,
+  type ConnectionsOptions,
+  type DatabaseConnections,
+  type ServerFacts,
+} from '@battlescope/database'
 import { codeOf, SchedulerError } from '@battlescope/scheduler-core'
 import type { ProgramOptions } from './configuration/program-options.js'
 import { selectStateGrants, stateDenial } from './state-grants.js'
@@ -16,7 +22,10 @@ export interface Connected {
 }
 
 /** Nothing connects yet. */
-export function open({ databaseUrl, databaseDirectUrl, maxConnections }: ProgramOptions): DatabaseConnections {
+export function open(
+  { databaseUrl, databaseDirectUrl, maxConnections }: ProgramOptions,
+  onStatement?: ConnectionsOptions['onStatement'],
+): DatabaseConnections {
   // The config stage has seen to it, for every command that connects.
   if (databaseUrl === undefined) throw new Error('DATABASE_URL is not set')
   return openConnections({
@@ -24,6 +33,7 @@ export function open({ databaseUrl, databaseDirectUrl, maxConnections }: Program
     ...(databaseDirectUrl === undefined ? {} : { directUrl: databaseDirectUrl }),
     applicationName,
     maxConnections,
+    ...(onStatement === undefined ? {} : { onStatement }),
   })
 }
 
@@ -35,8 +45,9 @@ export async function withDatabase<T>(
   program: ProgramOptions,
   work: (connected: Connected) => Promise<T>,
   signal?: AbortSignal,
+  onStatement?: ConnectionsOptions['onStatement'],
 ): Promise<T> {
-  const connected = await connect(program, signal)
+  const connected = await connect(program, signal, onStatement)
   try {
     return await work(connected)
   } catch (error) {
@@ -46,8 +57,12 @@ export async function withDatabase<T>(
   }
 }
 
-async function connect(program: ProgramOptions, signal: AbortSignal | undefined): Promise<Connected> {
-  const connections = open(program)
+async function connect(
+  program: ProgramOptions,
+  signal: AbortSignal | undefined,
+  onStatement: ConnectionsOptions['onStatement'],
+): Promise<Connected> {
+  const connections = open(program, onStatement)
   try {
     const facts = await connections.probe(signal === undefined ? {} : { signal })
     refuseUnfit(facts)

@@ -1,20 +1,21 @@
 import { builtInTaskNames, loadBuiltInTasks } from '../src/built-in-tasks.js'
-import { namedSections, programSections, sectionsWith } from '../src/configuration/sections.js'
+import { loadProgramSections, namedSections, sectionsGiven, sectionsWith } from '../src/configuration/sections.js'
 import { createScrubber, deriveOptions } from '@battlescope/scheduler-core'
 import { describe, expect, it } from 'vitest'
 import { loadConfiguration, readConfiguration } from '../src/configuration/load.js'
 
 describe('the sections of options', () => {
   it('are the program, the named ones, and one per built-in task', async () => {
+    const programSections = await loadProgramSections()
     expect(programSections.map(({ name }) => name)).toEqual([undefined, ...Object.keys(namedSections)])
-    expect(sectionsWith(await loadBuiltInTasks()).map(({ name }) => name)).toEqual([
+    expect(sectionsWith(programSections, await loadBuiltInTasks()).map(({ name }) => name)).toEqual([
       ...programSections.map(({ name }) => name),
       ...builtInTaskNames,
     ])
   })
 
   it('derive names that do not clash, each described', async () => {
-    const { options, problems } = deriveOptions(sectionsWith(await loadBuiltInTasks()))
+    const { options, problems } = deriveOptions(sectionsWith(await loadProgramSections(), await loadBuiltInTasks()))
     expect(problems).toEqual([])
     expect(options.filter(({ description }) => description === undefined).map(({ path }) => path)).toEqual([])
   })
@@ -28,6 +29,19 @@ describe('the sections of options', () => {
     for (const name of Object.keys(namedSections)) expect(configuration.section(name as never)).toBeTypeOf('object')
   })
 
+  it('that are named are read where something of them is given, by whatever name', async () => {
+    for (const name of Object.keys(namedSections) as (keyof typeof namedSections)[]) {
+      const { options } = deriveOptions(await loadProgramSections([name]))
+      for (const { section, environment, environmentFile } of options.filter(
+        (option) => option.section.name === name,
+      )) {
+        for (const variable of [environment, environmentFile].filter((given) => given !== undefined))
+          expect(sectionsGiven({ [variable]: '' }), variable).toEqual([section.name])
+      }
+    }
+    expect(sectionsGiven({ SCHEDULER_TASKS: 'alerts', REDIS_HOST: 'redis' })).toEqual([])
+  })
+
   it('are those of enabled tasks alone while nothing is wrong, and all that there are as soon as something is', async () => {
     const read = (environment: Record<string, string>) =>
       readConfiguration(
@@ -37,7 +51,8 @@ describe('the sections of options', () => {
       )
     const sectionNames = async (environment: Record<string, string>) =>
       new Set((await read(environment)).resolved.options.map(({ section }) => section))
-    expect(await sectionNames({})).not.toContain('retention')
+    expect([...(await sectionNames({}))]).toEqual([undefined, 'analyze'])
+    expect([...(await sectionNames({ SCHEDULER_ALERTS_GRACE: '1m' }))]).toEqual([undefined, 'alerts', 'analyze'])
     // The option of a task that is not enabled is checked like any other.
     expect(await sectionNames({ SCHEDULER_RETENTION_BATCH_ROWS: '100' })).toContain('retention')
     expect((await read({ SCHEDULER_RETENTION_BATCH_ROWS: '100' })).problems).toEqual([])

@@ -90,6 +90,8 @@ const asJson = (collector: Collector) => ({
   DATABASE_URL: database.url,
   OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
   OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+  // A busy machine makes statements slow.
+  SCHEDULER_SLOW_STATEMENT: '1h',
 })
 
 describe('traces', () => {
@@ -111,6 +113,24 @@ describe('traces', () => {
     expect(log.find(({ event }) => event === 'task-started')?.['span_id']).toBe(task?.spanId)
     expect(await database.query('SELECT trace_id FROM scheduler.task_run')).toEqual([{ trace_id: run?.traceId }])
     expect(await database.query('SELECT trace_id FROM scheduler.run')).toEqual([{ trace_id: run?.traceId }])
+  })
+
+  it('hold slow statements inside what sent them, without their values', async () => {
+    const collector = await collect()
+    const { exitCode } = await battlescope([], { ...asJson(collector), SCHEDULER_SLOW_STATEMENT: '1ms' })
+    expect(exitCode).toBe(0)
+    const sent = spans(collector)
+    const task = sent.find(({ name }) => name === 'task analyze')
+    const attributesOf = ({ attributes }: Span) =>
+      Object.fromEntries(attributes.map(({ key, value }) => [key, (value as { stringValue?: string }).stringValue]))
+    const analyze = sent.find(({ name }) => name === 'ANALYZE')
+    expect(analyze).toMatchObject({ traceId: task?.traceId, parentSpanId: task?.spanId })
+    expect(attributesOf(analyze as Span)).toMatchObject({
+      'db.system.name': 'postgresql',
+      'db.operation.name': 'ANALYZE',
+      'db.query.text': 'analyze "public"."battles"',
+    })
+    for (const text of sent.map((span) => attributesOf(span)['db.query.text'] ?? '')) expect(text).not.toMatch(/'/)
   })
 
   it('continue the trace of whoever started the process, under the name that it chose', async () => {

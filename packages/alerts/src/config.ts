@@ -172,7 +172,7 @@ export const channelOptions = {
 
 export const alertsConfig = z
   .object({
-    ...alertPolicyOptions.shape,
+    ...alertPolicyOptions().shape,
     ...channelOptions,
   })
   .superRefine((options, context) => {

@@ -23,4 +23,5 @@ export {
   type RelationChoice,
   type RelationPattern,
 } from './relation-pattern.js'
+export { summarizeStatement, type StatementSummary } from './statement-summary.js'
 export type * from './tables.js'

@@ -17,14 +17,17 @@ export class SqlTokenError extends Error {
 
 const space = /\s+/y
 const lineComment = /--[^\n\r]*/y
-const word = /[A-Za-z_\u0080-\u{10ffff}][A-Za-z0-9_$\u0080-\u{10ffff}]*/uy
+// By UTF-16 units: every one of a character beyond ASCII counts as a letter, as every byte of it does for PostgreSQL.
+const word = /[A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*/y
 const number = /(?:0[xXoObB][0-9A-Fa-f_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9]+)?)/y
 const parameter = /\$[0-9]+/y
-const dollarTag = /\$(?:[A-Za-z_\u0080-\u{10ffff}][A-Za-z0-9_\u0080-\u{10ffff}]*)?\$/uy
+const dollarTag = /\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/y
 const plainString = /'(?:[^']|'')*'/y
 const escapeString = /[eE]'(?:[^'\\]|''|\\[\s\S])*'/y
 const prefixedString = /[bBxXnN]'(?:[^']|'')*'/y
 const unicodeEscape = /[uU]&['"]/y
+/** Begin nothing else, behind comments. */
+const plainSymbols = new Set(['.', ',', '(', ')', ';', ':', '=', '<', '>', '*', '+', '[', ']'])
 const quotedName = /"(?:[^"]|"")*"/y
 
 /** @throws SqlTokenError for what has no end, and for `U&` literals, which could spell any name */
@@ -42,6 +45,18 @@ export function tokenizeSql(sql: string): readonly SqlToken[] {
     if (match(space) ?? match(lineComment)) continue
     if (sql.startsWith('/*', position)) {
       position = endOfBlockComment(sql, position)
+      continue
+    }
+    // Most of a statement, and none of what follows: a letter begins a literal only with a quote, or an ampersand, behind it.
+    const plainWord = isQuoteOrAmpersand(sql[position + 1]) ? undefined : match(word)
+    if (plainWord !== undefined) {
+      tokens.push({ kind: 'word', text: plainWord.toLowerCase() })
+      continue
+    }
+    const plainSymbol = sql[position] ?? ''
+    if (plainSymbols.has(plainSymbol)) {
+      tokens.push({ kind: 'symbol', text: plainSymbol })
+      position += 1
       continue
     }
     if (match(unicodeEscape)) throw new SqlTokenError('a U& literal: write the characters themselves')
@@ -75,6 +90,10 @@ export function tokenizeSql(sql: string): readonly SqlToken[] {
     position += 1
   }
   return tokens
+}
+
+function isQuoteOrAmpersand(character: string | undefined): boolean {
+  return character === "'" || character === '"' || character === '&'
 }
 
 function endOfBlockComment(sql: string, start: number): number {

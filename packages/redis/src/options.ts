@@ -1,4 +1,4 @@
-import { duration, type Section } from '@battlescope/scheduler-core'
+import { duration } from '@battlescope/scheduler-core'
 import { z } from 'zod'
 import type { RedisError } from './redis-error.js'
 import { parseRedisUrl } from './redis-url.js'
@@ -40,9 +40,3 @@ export const redisOptions = z.object({
 })
 
 export type RedisOptions = z.output<typeof redisOptions>
-
-export const redisSection: Section = {
-  name: 'redis',
-  description: 'connections to Redis, for the tasks that use it',
-  schema: redisOptions,
-}

@@ -11,11 +11,16 @@ export async function selectMetricBatch(
   entries: readonly RegisteredTask[],
   expectedIntervalMs = defaultIntervalMs,
 ): Promise<MetricBatch> {
-  const [rows, state] = [await store.selectMetricRows(), await store.readState()]
+  const rows = await store.selectMetricRows()
   const planned = entries.filter(({ schedule }) => schedule.kind !== 'every-run')
+  // Most runs have tasks alone that run every time: these are never waited for.
+  const state = planned.length === 0 ? undefined : await store.readState()
   return metricBatch({
     rows,
-    nextDueAt: new Map(planned.map((entry) => [entry.name, nextDueAt(entry, state.tasks.get(entry.name), state.now)])),
+    nextDueAt:
+      state === undefined
+        ? new Map()
+        : new Map(planned.map((entry) => [entry.name, nextDueAt(entry, state.tasks.get(entry.name), state.now)])),
     expectedIntervalMs,
   })
 }

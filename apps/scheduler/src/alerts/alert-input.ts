@@ -1,6 +1,12 @@
 /** What a run is told of alerts: where they go, how they behave, and how this database is called while it cannot be asked. */
 import { parseConnectionString } from '@battlescope/database'
-import { systemTimer, tellOutage, type AlertInput, type TaskLogger } from '@battlescope/scheduler-core'
+import {
+  defaultAlertPolicy,
+  systemTimer,
+  tellOutage,
+  type AlertInput,
+  type TaskLogger,
+} from '@battlescope/scheduler-core'
 import { httpClientFactory } from '../clients/http.js'
 import { proxiesFor } from '../clients/proxies.js'
 import type { Configuration } from '../configuration/load.js'
@@ -15,7 +21,7 @@ export async function alertInput(
   const proxies = proxiesFor(host)
   return {
     routing: await alertRouting(configuration, database),
-    policy: configuration.section('alerts'),
+    policy: configuration.section('alerts') ?? defaultAlertPolicy,
     database,
     http: async () => {
       const opened = await httpClientFactory(proxies)

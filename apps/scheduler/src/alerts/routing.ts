@@ -8,6 +8,7 @@ const nobody: AlertRouting = { channels: [], heartbeats: [], channelsFor: () => 
 /** @param database what people call the database where no installation is configured */
 export async function alertRouting(configuration: Configuration, database: string): Promise<AlertRouting> {
   const options = configuration.section('alerts')
+  if (options === undefined) return nobody
   const { pagerduty, jsm, alertmanager, slack, webhook, heartbeat } = options
   const keys = [pagerduty.routingKey, jsm.apiKey, alertmanager.urls[0], slack.webhookUrl, webhook.url, heartbeat.url]
   if (keys.every((key) => key === undefined)) return nobody

@@ -1,7 +1,5 @@
 /** Which kinds of clients tasks can have under a configuration: the one place, for runs and for `doctor`. */
-import { openStore, readOnly } from '@battlescope/cold-storage'
 import { parseConnectionString } from '@battlescope/database'
-import { openRedis } from '@battlescope/redis'
 import type { ClientFactories, ClientKind, ClientRequest } from '@battlescope/scheduler-core'
 import type {} from '@battlescope/task-backup'
 import type { Configuration } from '../configuration/load.js'
@@ -37,17 +35,20 @@ export function clientFactories(configuration: Configuration, { environment, pro
       const programs = openPrograms({ target, environment, signal })
       return { read: readingPrograms(programs), write: programs, close: () => Promise.resolve() }
     },
-    ...(coldStorage.url === undefined
+    ...(coldStorage?.url === undefined
       ? {}
       : {
           store: async () => {
+            const { openStore, readOnly } = await import('@battlescope/cold-storage')
             const store = await openStore(coldStorage)
             return { read: readOnly(store), write: store, close: () => store.close() }
           },
         }),
-    ...([redis.url, redis.esiCacheUrl, redis.sessionUrl].every((url) => url === undefined)
+    ...(redis === undefined || [redis.url, redis.esiCacheUrl, redis.sessionUrl].every((url) => url === undefined)
       ? {}
-      : { redis: ({ signal }: ClientRequest) => Promise.resolve(openRedis(redis, { signal })) }),
+      : {
+          redis: async ({ signal }: ClientRequest) => (await import('@battlescope/redis')).openRedis(redis, { signal }),
+        }),
   }
 }
 

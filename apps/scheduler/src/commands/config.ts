@@ -8,7 +8,7 @@ import {
 } from '@battlescope/scheduler-core'
 import { builtInTaskNames, loadBuiltInTasks } from '../built-in-tasks.js'
 import { readConfiguration, type ReadConfiguration } from '../configuration/load.js'
-import { sectionsWith } from '../configuration/sections.js'
+import { loadProgramSections, sectionsWith } from '../configuration/sections.js'
 import type { Host } from '../host.js'
 import { Output } from '../output.js'
 import { loadRegistry, peekState, tasksOfPackages } from '../third-party/look.js'
@@ -58,6 +58,7 @@ function isShown({ taskList }: ReadConfiguration): (option: OptionReport) => boo
 }
 
 export async function configSchema(host: Host): Promise<number> {
-  new Output(host).json(configurationJsonSchema(sectionsWith(await loadBuiltInTasks())))
+  const sections = sectionsWith(await loadProgramSections(), await loadBuiltInTasks())
+  new Output(host).json(configurationJsonSchema(sections))
   return exitCodes.ok.code
 }

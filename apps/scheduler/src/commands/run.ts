@@ -1,4 +1,5 @@
 /** `run`: what is due. */
+import type { StatementReport } from '@battlescope/database'
 import {
   exitCodes,
   formatDuration,
@@ -101,39 +102,50 @@ async function runConnected(
 ): Promise<RunReport> {
   const { program, builtIn } = configuration
   refuseUnknownTasks(options.task, configuration)
-  return withDatabase(program, async ({ connections }) => {
-    const strayErrors = catchStrayErrors(logger, host.appFolder)
-    const thirdParty = await packagesOf(host, configuration, strayErrors)
-    return runScheduler({
-      connections,
-      schema: program.schema,
-      builtIn,
-      ...(thirdParty === undefined ? {} : { thirdParty }),
-      clients: clientFactories(configuration, surroundingsOf(host)),
-      scrub: scrubOf(host),
-      logger,
-      loggerFor: (fields) => {
-        ;(thirdParty ?? strayErrors).watching(fields.task)
-        return bind(fields)
-      },
-      ...(telemetry === undefined ? {} : { telemetry: telemetry.telemetry }),
-      version,
-      holder: host.holder,
-      ...(options.task === undefined ? {} : { only: options.task }),
-      ...(options.force === undefined ? {} : { force: options.force }),
-      ...(options.dryRun === undefined ? {} : { dryRun: options.dryRun }),
-      ...(options.failOn === undefined ? {} : { failOn: options.failOn }),
-      alerts: await alertInput(host, configuration),
-      expectedIntervalMs: program.expectedInterval,
-      budgetMs: program.budget,
-      graceMs: program.grace,
-      // The budget counts from the start of the process, so that it bounds what the CronJob sees.
-      startedAtMs: 0,
-      stop: host.stop,
-      hardStop: host.hardStop,
-      retention: { historyMs: program.historyRetention, actionsMs: program.actionRetention },
-    })
-  })
+  const onStatement =
+    telemetry === undefined
+      ? undefined
+      : (report: StatementReport) => {
+          if (report.durationMs >= program.slowStatement) telemetry.recordStatement(report)
+        }
+  return withDatabase(
+    program,
+    async ({ connections }) => {
+      const strayErrors = catchStrayErrors(logger, host.appFolder)
+      const thirdParty = await packagesOf(host, configuration, strayErrors)
+      return runScheduler({
+        connections,
+        schema: program.schema,
+        builtIn,
+        ...(thirdParty === undefined ? {} : { thirdParty }),
+        clients: clientFactories(configuration, surroundingsOf(host)),
+        scrub: scrubOf(host),
+        logger,
+        loggerFor: (fields) => {
+          ;(thirdParty ?? strayErrors).watching(fields.task)
+          return bind(fields)
+        },
+        ...(telemetry === undefined ? {} : { telemetry: telemetry.telemetry }),
+        version,
+        holder: host.holder,
+        ...(options.task === undefined ? {} : { only: options.task }),
+        ...(options.force === undefined ? {} : { force: options.force }),
+        ...(options.dryRun === undefined ? {} : { dryRun: options.dryRun }),
+        ...(options.failOn === undefined ? {} : { failOn: options.failOn }),
+        alerts: await alertInput(host, configuration),
+        expectedIntervalMs: program.expectedInterval,
+        budgetMs: program.budget,
+        graceMs: program.grace,
+        // The budget counts from the start of the process, so that it bounds what the CronJob sees.
+        startedAtMs: 0,
+        stop: host.stop,
+        hardStop: host.hardStop,
+        retention: { historyMs: program.historyRetention, actionsMs: program.actionRetention },
+      })
+    },
+    undefined,
+    onStatement,
+  )
 }
 
 /** @returns undefined when no package is enabled: then nothing of them is even read. */

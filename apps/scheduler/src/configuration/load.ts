@@ -13,18 +13,25 @@ import {
   type RegisteredTask,
   type Registry,
   type ResolvedConfiguration,
+  type Section,
   type TaskList,
 } from '@battlescope/scheduler-core'
 import { builtInTaskNames, loadBuiltInTasks } from '../built-in-tasks.js'
 import type { Host } from '../host.js'
 import { tasksAlone, type ProgramOptions } from './program-options.js'
-import { sectionsWith, type NamedSectionName, type NamedSectionOptions } from './sections.js'
+import {
+  loadProgramSections,
+  sectionsGiven,
+  sectionsWith,
+  type NamedSectionName,
+  type NamedSectionOptions,
+} from './sections.js'
 
 export interface Configuration {
   readonly program: ProgramOptions
   readonly resolved: ResolvedConfiguration
-  /** The options of a section that is no task's. */
-  section<Name extends NamedSectionName>(name: Name): NamedSectionOptions<Name>
+  /** The options of a section that is no task's; undefined where nothing of it is given and only enabled options were wanted. */
+  section<Name extends NamedSectionName>(name: Name): NamedSectionOptions<Name> | undefined
   /** Enabled built-in tasks. */
   readonly builtIn: Registry
   /** Enabled packages. */
@@ -57,7 +64,7 @@ export type Flags = Readonly<Record<string, string>>
 export interface Needs {
   /** Whether a missing DATABASE_URL is a problem. Default: true. */
   readonly database?: boolean
-  /** The built-in tasks whose options are known; for `enabled` a run that is configured well reads no others. Default: all. */
+  /** Whose options are known; for `enabled` a run that is configured well reads those of enabled tasks, and of sections of which something is given. Default: all. */
   readonly options?: 'all' | 'enabled'
 }
 
@@ -65,6 +72,8 @@ type Raw = Omit<ConfigurationInput, 'sections'>
 /** What was given, and the tasks it was held against. */
 interface Read {
   readonly raw: Raw
+  /** The program's, and those that are named. */
+  readonly programSections: readonly Section[]
   readonly tasks: readonly AnyTask[]
   readonly resolved: ResolvedConfiguration
 }
@@ -113,23 +122,25 @@ export async function readConfiguration(
   }
 }
 
-function accepted(host: ConfigurationHost, { raw, tasks, resolved }: Read, list: TaskList): Configuration {
+function accepted(host: ConfigurationHost, read: Read, list: TaskList): Configuration {
+  const { raw, programSections, tasks, resolved } = read
   const enabled = tasks.filter(({ name }) => list.builtIn.includes(name))
   return {
     program: resolved.program as ProgramOptions,
     resolved,
-    section: (name) => resolved.sections[name] as NamedSectionOptions<typeof name>,
+    section: (name) => resolved.sections[name] as NamedSectionOptions<typeof name> | undefined,
     builtIn: { tasks: enabled.map((task) => register(task, { kind: 'built-in' }, resolved)), disabled: [] },
     thirdParty: list.thirdParty,
-    registerThirdParty: (loaded) => registerThirdParty(host, { raw, tasks, resolved }, loaded),
-    unclaimedOptions: (loaded) => unclaimedOptions({ raw, tasks, resolved }, loaded),
+    registerThirdParty: (loaded) => registerThirdParty(host, read, loaded),
+    unclaimedOptions: (loaded) => unclaimedOptions(read, loaded),
     optionsWith: (more) =>
-      resolveConfiguration({ ...raw, sections: sectionsWith([...tasks, ...more]), allowUnknown: true }).options,
+      resolveConfiguration({ ...raw, sections: sectionsWith(programSections, [...tasks, ...more]), allowUnknown: true })
+        .options,
   }
 }
 
 /**
- * Each run pays for this: the options of enabled tasks are resolved once. Where something is wrong, or packages may own what nobody here
+ * Each run pays for this: the options of enabled tasks, and of sections of which something is given, are resolved once. Where something is wrong, or packages may own what nobody here
  * knows, every option has to be known, to tell what is wrong and what was meant.
  */
 async function resolve(
@@ -141,16 +152,20 @@ async function resolve(
   const allowUnknown = list !== undefined && list.thirdParty.length > 0
   // A mounted secret may be a pipe, which can be read once.
   const contents = new Map<string, ReturnType<typeof readText>>()
-  const resolveWith = async (names: readonly string[]): Promise<Read> => {
-    const tasks = await loadBuiltInTasks(names)
-    const sections = sectionsWith(tasks)
+  const resolveWith = async (names: readonly string[], sectionNames?: readonly NamedSectionName[]): Promise<Read> => {
+    const [programSections, tasks] = await Promise.all([loadProgramSections(sectionNames), loadBuiltInTasks(names)])
+    const sections = sectionsWith(programSections, tasks)
     for (const { path } of secretFilesToRead(sections, given.environment))
       if (!contents.has(path)) contents.set(path, readText(path))
     const raw = { ...given, secretFiles: contents }
-    return { raw, tasks, resolved: resolveConfiguration({ ...raw, sections, allowUnknown }) }
+    return { raw, programSections, tasks, resolved: resolveConfiguration({ ...raw, sections, allowUnknown }) }
   }
   if (enabledSuffice && list !== undefined && !allowUnknown) {
-    const read = await resolveWith(list.builtIn)
+    // What a file gives is not told apart: it is there for those who give much.
+    const read = await resolveWith(
+      list.builtIn,
+      given.file === undefined ? sectionsGiven(given.environment) : undefined,
+    )
     if (read.resolved.problems.length === 0) return read
   }
   return resolveWith(builtInTaskNames)
@@ -181,13 +196,13 @@ function missingDatabaseUrl(resolved: ResolvedConfiguration): readonly Problem[]
 
 function registerThirdParty(
   host: ConfigurationHost,
-  { raw, tasks: builtIn }: Read,
+  { raw, programSections, tasks: builtIn }: Read,
   loaded: readonly LoadedTask[],
 ): Registry {
   const tasks: RegisteredTask[] = []
   const disabled: DisabledTask[] = []
   for (const { specifier, task } of loaded) {
-    const sections = sectionsWith([...builtIn, task])
+    const sections = sectionsWith(programSections, [...builtIn, task])
     const resolved = resolveConfiguration({ ...raw, sections, allowUnknown: true })
     resolved.tellSecrets(host.secrets)
     if (resolved.problems.length > 0) {
@@ -212,8 +227,11 @@ function registerThirdParty(
 }
 
 /** An option that a typing error gave to nobody. Problems inside the sections of loaded tasks are told with them. */
-function unclaimedOptions({ raw, tasks }: Read, loaded: readonly LoadedTask[]): readonly DisabledTask[] {
-  const all = sectionsWith([...tasks, ...loaded.map(({ task }) => task)])
+function unclaimedOptions(
+  { raw, programSections, tasks }: Read,
+  loaded: readonly LoadedTask[],
+): readonly DisabledTask[] {
+  const all = sectionsWith(programSections, [...tasks, ...loaded.map(({ task }) => task)])
   const strict = resolveConfiguration({ ...raw, sections: all }).problems
   const known = new Set(
     resolveConfiguration({ ...raw, sections: all, allowUnknown: true }).problems.map(({ path }) => path),

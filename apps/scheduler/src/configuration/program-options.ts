@@ -42,6 +42,9 @@ export const programOptions = z.object({
   expectedInterval: duration()
     .prefault('5m')
     .describe('How often something starts the scheduler; for judging staleness.'),
+  slowStatement: duration()
+    .prefault('1s')
+    .describe('A statement that takes as long gets a span of its own in traces, without its values.'),
   schema: z.string().min(1).max(63).default('scheduler').describe("Schema of the scheduler's own tables."),
   pluginDir: z.string().optional().describe('Folder whose node_modules holds third-party tasks.'),
   maxConnections: z

@@ -2,6 +2,7 @@
  * OpenTelemetry, behind core's interface. Evaluated only when telemetry is on.
  * NodeSDK has the traces; what it would start by itself beside them (metrics, logs, detectors, propagators) is named and turned off.
  */
+import { summarizeStatement, type StatementReport } from '@battlescope/database'
 import { codeOf, noTelemetry, type Span, type TaskLogger, type Telemetry } from '@battlescope/scheduler-core'
 import {
   context,
@@ -9,6 +10,7 @@ import {
   DiagLogLevel,
   isSpanContextValid,
   ROOT_CONTEXT,
+  SpanKind,
   SpanStatusCode,
   trace,
   type Context,
@@ -81,6 +83,9 @@ export function startSdk(options: SdkOptions): StartedTelemetry {
           }),
     },
     traceFields: () => traces?.fields() ?? {},
+    recordStatement: (report) => {
+      traces?.recordStatement(report)
+    },
     shutdown: async (capMs) => {
       const flushed = traces?.shutdown().catch((error: unknown) => {
         tell(error instanceof Error ? error.message : String(error))
@@ -109,6 +114,7 @@ interface Traces {
   span: Telemetry['span']
   /** Of the moment; of the run itself outside its spans, and nothing before its start. */
   fields(): ReturnType<StartedTelemetry['traceFields']>
+  recordStatement(report: StatementReport): void
   shutdown(): Promise<void>
 }
 
@@ -151,6 +157,30 @@ function startTraces(
     fields: () => {
       const current = trace.getActiveSpan()?.spanContext() ?? root
       return current === undefined ? {} : { trace_id: current.traceId, span_id: current.spanId }
+    },
+    recordStatement: ({ text, durationMs, error }) => {
+      const active = context.active()
+      const parent =
+        trace.getSpan(active) === undefined && root !== undefined ? trace.setSpanContext(active, root) : active
+      // Before the run's own span there is nothing that it could be a part of.
+      if (trace.getSpan(parent) === undefined) return
+      const { operation, text: summary } = summarizeStatement(text)
+      const endsAt = performance.now()
+      const attributes = {
+        'db.system.name': 'postgresql',
+        'db.operation.name': operation,
+        ...(summary === undefined ? {} : { 'db.query.text': scrub(summary) }),
+      }
+      const span = tracer.startSpan(
+        operation,
+        { kind: SpanKind.CLIENT, startTime: endsAt - durationMs, attributes },
+        parent,
+      )
+      if (error !== undefined) {
+        span.setAttribute('error.type', scrub(codeOf(error) ?? 'error'))
+        span.setStatus({ code: SpanStatusCode.ERROR })
+      }
+      span.end(endsAt)
     },
     shutdown: () => sdk.shutdown(),
   }

@@ -2,7 +2,6 @@
  * What third-party code may not do to the process that it shares: end it.
  * The guard stays up until the process ends, because code that was given up may still be running.
  */
-import { syncBuiltinESMExports } from 'node:module'
 
 // Ours, taken before any package can replace it.
 const exit = process.exit.bind(process)
@@ -27,7 +26,8 @@ export function guardProcess(): void {
     throw new ProcessExitRefused('called process.abort()')
   }
   // `import { exit } from 'node:process'` sees the replacement too.
-  syncBuiltinESMExports()
+  // Not imported: Node reads its loader of modules for it, and every run reads this file.
+  process.getBuiltinModule('node:module').syncBuiltinESMExports()
   ownListeners = new Map(guardedEvents.map((event) => [event, process.listeners(event as 'exit')]))
 }
 

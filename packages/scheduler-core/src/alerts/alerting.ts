@@ -66,7 +66,7 @@ export class Alerting {
   constructor(setting: AlertingSetting) {
     this.#setting = setting
     this.#routing = setting.input?.routing ?? nobody
-    this.#policy = setting.input?.policy ?? defaultAlertPolicy()
+    this.#policy = setting.input?.policy ?? defaultAlertPolicy
   }
 
   /** First thing in a run: what could not be delivered before, and that the database is back. Costs nothing where nobody is told. */

@@ -180,22 +180,33 @@ async function addToTotals(db: StateDb, record: TaskRunRecord): Promise<void> {
     .execute()
 }
 
+/** Rows of one statement: a statement has 65 535 parameters at most. */
+const metricsAtOnce = 1000
+
 async function storeMetrics(db: StateDb, record: TaskRunRecord): Promise<void> {
-  for (const metric of record.metrics) {
-    await db
-      .insertInto('task_metric')
-      .values({
+  // One statement cannot change a row twice; what was said last counts.
+  const byRow = new Map(
+    record.metrics.map((metric) => [
+      JSON.stringify([metric.name, Object.entries(metric.attributes).sort()]),
+      {
         task: record.task,
         name: metric.name,
         attributes: JSON.stringify(metric.attributes),
         kind: metric.kind,
         value: metric.value,
-      })
+      },
+    ]),
+  )
+  const rows = [...byRow.values()]
+  for (let start = 0; start < rows.length; start += metricsAtOnce) {
+    await db
+      .insertInto('task_metric')
+      .values(rows.slice(start, start + metricsAtOnce))
       .onConflict((conflict) =>
         conflict.columns(['task', 'name', 'attributes']).doUpdateSet((e) => ({
           kind: e.ref('excluded.kind'),
           updated_at: sql<Date>`now()`,
-          value: metric.kind === 'gauge' ? e.ref('excluded.value') : sql<number>`task_metric.value + excluded.value`,
+          value: sql<number>`excluded.value + CASE excluded.kind WHEN 'counter' THEN task_metric.value ELSE 0 END`,
         })),
       )
       .execute()

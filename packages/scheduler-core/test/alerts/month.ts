@@ -153,7 +153,7 @@ export async function simulateMonth({
 }: MonthOptions): Promise<Month> {
   const runs = days * 288
   const random = randomOf(seed)
-  const policy = { ...defaultAlertPolicy(), installation: 'month' }
+  const policy = { ...defaultAlertPolicy, installation: 'month' }
   const providerDown = outages(random, 8, days)
   const chatDown = outages(random, 5, days)
   const databaseDown = outages(random, 3, days)

@@ -10,7 +10,7 @@ const t0 = Date.UTC(2026, 10, 23, 12)
 /** So many minutes after the beginning. */
 export const at = (minutes: number) => new Date(t0 + minutes * minute)
 
-export const policy = defaultAlertPolicy()
+export const policy = defaultAlertPolicy
 
 export const finding = (change: Partial<Finding> = {}): Finding => ({
   key: 'queue',

@@ -86,7 +86,7 @@ export class Webhook {
         heartbeats: [this.heartbeat('switch')],
         channelsFor: () => channels.map(({ name }) => name),
       },
-      policy: { ...defaultAlertPolicy(), grace: 0, ...change },
+      policy: { ...defaultAlertPolicy, grace: 0, ...change },
       database: 'localhost:5432/test',
       http: () => Promise.resolve({ client: fetching, close: () => Promise.resolve() }),
     }

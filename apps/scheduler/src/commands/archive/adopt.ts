@@ -16,7 +16,7 @@ import { withDatabase } from '../../connect.js'
 import type { Host } from '../../host.js'
 import { Output } from '../../output.js'
 import { askTask } from '../ask-task.js'
-import { requireStore, type ArchiveCommandOptions } from './open-archive.js'
+import { storeOf, type ArchiveCommandOptions } from './open-archive.js'
 import { exitCodeOf, printFindings } from './restore.js'
 
 export interface AdoptOptions extends ArchiveCommandOptions {
@@ -28,7 +28,7 @@ const shownBatches = 3
 
 export async function adopt(host: Host, options: AdoptOptions): Promise<number> {
   const configuration = await loadConfiguration(host, options.flags)
-  requireStore(configuration)
+  storeOf(configuration)
   const { program } = configuration
   const output = new Output(host)
   return withDatabase(
@@ -77,7 +77,7 @@ async function readSides(
   reader: Parameters<typeof selectIdentity>[0],
   schema: string | undefined,
 ) {
-  const store = await openStore(configuration.section('cold-storage'))
+  const store = await openStore(storeOf(configuration))
   try {
     const { location } = store
     const catalog = schema === undefined ? undefined : catalogIn(reader, schema)

@@ -1,6 +1,6 @@
 /** The archive as commands look at it: the store, and the catalog where there is one. */
 import { catalogIn, type CatalogDb } from '@battlescope/archive'
-import { openStore, readOnly, type StoreReader } from '@battlescope/cold-storage'
+import { openStore, readOnly, type ColdStorageConfig, type StoreReader } from '@battlescope/cold-storage'
 import { codeOf, SchedulerError, StateStore } from '@battlescope/scheduler-core'
 import { loadConfiguration, type Configuration, type Flags } from '../../configuration/load.js'
 import { withDatabase } from '../../connect.js'
@@ -50,9 +50,8 @@ export async function withArchive<T>(
 }
 
 async function withStore<T>(configuration: Configuration, work: (store: StoreReader) => Promise<T>): Promise<T> {
-  requireStore(configuration)
   try {
-    const store = await openStore(configuration.section('cold-storage'))
+    const store = await openStore(storeOf(configuration))
     try {
       return await work(readOnly(store))
     } finally {
@@ -63,9 +62,10 @@ async function withStore<T>(configuration: Configuration, work: (store: StoreRea
   }
 }
 
-/** @throws SchedulerError when no store is configured */
-export function requireStore(configuration: Configuration): void {
-  if (configuration.section('cold-storage').url !== undefined) return
+/** What the store is opened with. @throws SchedulerError when none is configured */
+export function storeOf(configuration: Configuration): ColdStorageConfig {
+  const config = configuration.section('cold-storage')
+  if (config?.url !== undefined) return config
   throw new SchedulerError('configuration', 'no cold storage is configured', {
     hint: 'set SCHEDULER_COLD_STORAGE_URL to file:///path or s3://bucket/prefix',
   })

@@ -1,0 +1,31 @@
+'use strict'
+/**
+ * Most runs are over before optimized code could pay for itself, and what makes it works on threads of its own: CPU time and memory for
+ * nothing. So a process starts without V8's optimizing compilers, and one that works for longer gets them after all.
+ *
+ * V8 compares its flags with those that a code cache was made under: whoever makes one starts like this, too.
+ */
+const { setFlagsFromString } = require('node:v8')
+
+/**
+ * Those that are on by default: Maglev from Node 24 on, where what it compiled while the other was off would stay as it is. Before, it is an
+ * experiment that stays off.
+ */
+const compilers = Number.parseInt(process.versions.node, 10) >= 24 ? ['opt', 'maglev'] : ['opt']
+
+/** Milliseconds of CPU time after which a run is a long one. A run that finds nothing to do takes a fifth of this. */
+const longRunMs = 1000
+const lookEveryMs = 500
+
+function startWithoutOptimizing() {
+  for (const compiler of compilers) setFlagsFromString(`--no-${compiler}`)
+  const looking = setInterval(() => {
+    const { user, system } = process.cpuUsage()
+    if ((user + system) / 1000 < longRunMs) return
+    clearInterval(looking)
+    for (const compiler of compilers) setFlagsFromString(`--${compiler}`)
+  }, lookEveryMs)
+  looking.unref()
+}
+
+module.exports = { startWithoutOptimizing }
