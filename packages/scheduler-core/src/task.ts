@@ -234,6 +234,8 @@ export interface Clock {
   now(): Date
   /** Milliseconds that only ever grow, for durations. */
   monotonicMs(): number
+  /** What the clock of this machine says: to be held against the database's, never to go by. */
+  hostNow(): Date
   /** Waits; rejects with the signal's reason when the run is aborted. Never call it inside a transaction. */
   sleep(ms: number): Promise<void>
 }
