@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { battlescopeDdl } from '@battlescope/database/battlescope-ddl'
 import { createTestDatabase } from '@battlescope/postgres-testing'
+import { measureProcess, median, needGnuTime, type ProcessCost } from './process-cost.js'
 import { program } from './world.js'
 
 const { values } = parseArgs({
@@ -22,38 +23,14 @@ const { values } = parseArgs({
 })
 const rounds = Number(values.rounds)
 
-interface Cost {
-  readonly cpuMs: number
-  readonly peakMib: number
-  readonly wallMs: number
-}
-
 interface Subject {
   readonly name: string
   readonly command: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
 }
 
-const timeProgram = '/usr/bin/time'
-if (spawnSync(timeProgram, ['--version']).status !== 0) {
-  console.error('GNU time is not installed; on Debian: apt-get install time')
-  process.exit(69)
-}
+needGnuTime()
 const hasPsql = spawnSync('psql', ['--version']).status === 0
-
-function measure({ command, environment = {} }: Subject): Cost {
-  const startedMs = performance.now()
-  // GNU time knows the peak memory, but CPU time only in hundredths of a second; the shell's own `time` knows it in milliseconds.
-  const shell = ['bash', '-c', 'TIMEFORMAT="cpu %3U %3S"; time "$@"', 'bash', ...command]
-  const { stderr, status } = spawnSync(timeProgram, ['-f', 'peak %M', ...shell], {
-    env: { PATH: '/usr/local/bin:/usr/bin:/bin', ...environment },
-    encoding: 'utf8',
-  })
-  const wallMs = performance.now() - startedMs
-  const [, user, system, peak] = /cpu ([\d.]+) ([\d.]+)\npeak (\d+)/.exec(stderr) ?? []
-  if (status !== 0 || peak === undefined) throw new Error(`${command.join(' ')}: ${stderr}`)
-  return { cpuMs: (Number(user) + Number(system)) * 1000, peakMib: Number(peak) / 1024, wallMs }
-}
 
 /** Takes everything. On a thread of its own, because this one waits for what it measures. */
 async function startCollector(): Promise<{ readonly url: string; stop(): Promise<unknown> }> {
@@ -65,8 +42,6 @@ async function startCollector(): Promise<{ readonly url: string; stop(): Promise
   const [port] = (await once(worker, 'message')) as [number]
   return { url: `http://127.0.0.1:${port}`, stop: () => worker.terminate() }
 }
-
-const median = (numbers: readonly number[]) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN
 
 const [idle, quiet, collector] = await Promise.all([createTestDatabase(), createTestDatabase(), startCollector()])
 try {
@@ -90,10 +65,10 @@ try {
     ...(values.against === undefined ? [] : runsOf(join(values.against, 'bin/battlescope-scheduler.js'), ', other')),
     ...(hasPsql ? [{ name: "psql -c 'select 1'", command: ['psql', idle.url, '-Atc', 'select 1'] }] : []),
   ]
-  const costs = new Map<Subject, Cost[]>(subjects.map((subject) => [subject, []]))
+  const costs = new Map<Subject, ProcessCost[]>(subjects.map((subject) => [subject, []]))
   for (let round = -1; round < rounds; round += 1) {
     for (const subject of subjects) {
-      const cost = measure(subject)
+      const cost = measureProcess(subject.command, subject.environment ?? {})
       // The first round warms the file cache, makes the schema and analyzes the tables: what is left is idle.
       if (round >= 0) costs.get(subject)?.push(cost)
     }
@@ -105,7 +80,7 @@ try {
     console.log(cells.map((cell, column) => (column === 0 ? cell.padEnd(28) : cell.padStart(12))).join(''))
   row('', 'CPU', '× bare node', 'peak memory', 'wall')
   for (const [{ name }, list] of costs) {
-    const of = (read: (cost: Cost) => number) => median(list.map(read))
+    const of = (read: (cost: ProcessCost) => number) => median(list.map(read))
     // Of each round, because the machine is another one from moment to moment.
     const ratio = median(list.map(({ cpuMs }, round) => cpuMs / (bare?.[round]?.cpuMs ?? NaN)))
     row(

@@ -1,5 +1,10 @@
 /** Alerts of the built program, to stand-ins of the providers that enforce their limits. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { startPagerduty, startSlack, startWebhook, type PagerdutyServer } from '@battlescope/alerts/testing'
+import { battlescopeDdl } from '@battlescope/database/battlescope-ddl'
 import { createTestDatabase, type TestDatabase } from '@battlescope/postgres-testing'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { makePluginFolder, taskPackage, type PluginFolder } from './plugin-folder.js'
@@ -17,6 +22,12 @@ beforeAll(() => {
        const findings = rows.map(({ what }) => ({ key: what, severity: 'error', summary: what + ' is broken' }))
        return { outcome: 'succeeded', findings }`,
       { before: `import { sql } from 'kysely'` },
+    ),
+    'acme-done': taskPackage(
+      'done',
+      `return { outcome: 'succeeded',
+         changes: [{ key: 'loaded', summary: 'The market data was loaded', links: [{ href: 'https://market.example/1' }] }] }`,
+      { members: `schedule: { kind: 'interval', everyMs: 86_400_000 },` },
     ),
   })
 })
@@ -86,6 +97,47 @@ describe('an alert', () => {
     )
     expect((await battlescope(['run'], environment())).exitCode).toBe(0)
     expect(pagerduty.incidents.map(({ triggers, resolved }) => [triggers, resolved])).toEqual([[2, true]])
+  })
+})
+
+describe('a change', () => {
+  const done = () => pagerduty.changes.map((event) => (event['payload'] as { summary: string }).summary)
+
+  it('of retention, and of a third-party task, goes on the time line once, and survives an outage of its provider', async () => {
+    const own = await createTestDatabase({ template: { name: 'battlescope', build: battlescopeDdl } })
+    const folder = mkdtempSync(join(tmpdir(), 'change-'))
+    try {
+      await own.query(`INSERT INTO killmail_events (killmail_id, system_id, occurred_at, fetched_at, processed_at, zkb_url)
+        SELECT k, 30000142, at, at, at, 'x' FROM generate_series(1, 41) AS k,
+          LATERAL (SELECT now() - CASE WHEN k <= 40 THEN interval '7 years' ELSE interval '1 day' END AS at) AS t`)
+      const variables = {
+        ...environment(),
+        DATABASE_URL: own.url,
+        SCHEDULER_TASKS: 'retention,npm:acme-done',
+        SCHEDULER_COLD_STORAGE_URL: pathToFileURL(folder).href,
+        SCHEDULER_ALERTS_PAGERDUTY_ROUTING_KEY: 'K0UT1NGKEYR0UT1NGKEYR0UT1NGKEY00',
+        SCHEDULER_ALERTS_LINK: 'https://grafana.example/d/{task}',
+      }
+      pagerduty.failAlways({ kind: 'status', status: 503 })
+      const first = await battlescope(['run', '--force'], variables)
+      expect(first.exitCode, first.stdout + first.stderr).toBe(0)
+      expect(pagerduty.changes).toEqual([])
+      const waiting = await battlescope(['status'], variables)
+      expect(waiting.stdout).toMatch(/waiting for pagerduty: 2 messages/)
+
+      pagerduty.failAlways(undefined)
+      await own.query(`UPDATE scheduler.alert_message SET next_attempt_at = now()`)
+      for (let run = 0; run < 2; run += 1) expect((await battlescope(['run'], variables)).exitCode).toBe(0)
+      expect(done()).toEqual(['Retention deleted 40 rows: killmails', 'The market data was loaded'])
+      expect(pagerduty.changes).toMatchObject([
+        { links: [{ href: 'https://grafana.example/d/retention' }] },
+        { links: [{ href: 'https://market.example/1' }, { href: 'https://grafana.example/d/done' }] },
+      ])
+      expect(pagerduty.incidents).toEqual([])
+    } finally {
+      await own.drop()
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 })
 

@@ -50,7 +50,7 @@ const pagerduty = z
     changes: z
       .boolean()
       .default(true)
-      .describe('Whether change events, which call nobody, are sent. Nothing in the scheduler makes any yet.'),
+      .describe('Whether finished retentions and backups are sent as change events, which call nobody.'),
     severity: least('PagerDuty').default('error'),
   })
   .describe('PagerDuty, Events API v2')

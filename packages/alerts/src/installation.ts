@@ -13,7 +13,10 @@ export function placeOf({ task, findingKey }: Pick<AlertContent, 'task' | 'findi
 }
 
 /** The configured link with `{key}`, `{task}` and `{finding}` replaced. */
-export function linkFor(template: string | undefined, alert: AlertContent): string | undefined {
+export function linkFor(
+  template: string | undefined,
+  alert: Pick<AlertContent, 'key' | 'task' | 'findingKey'>,
+): string | undefined {
   // Half a character cannot be written in a URL.
   const part = (text: string) => encodeURIComponent(wellFormed(text))
   return template

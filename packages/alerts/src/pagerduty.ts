@@ -65,17 +65,20 @@ export function pagerdutyChannel(
     ...(options.changes && !routingKey.startsWith('R')
       ? {
           sendChange: (change: ChangeMessage, context: DeliveryContext) =>
-            post('/v2/change/enqueue', changeEvent(change, routingKey, installation), context),
+            post('/v2/change/enqueue', changeEvent(change, { routingKey, link, installation }), context),
         }
       : {}),
   }
 }
 
-interface TriggerParts {
+interface EventParts {
   readonly routingKey: string
-  readonly key: string
   readonly link: string | undefined
   readonly installation: Installation
+}
+
+interface TriggerParts extends EventParts {
+  readonly key: string
 }
 
 function trigger({ alert }: AlertMessage, { routingKey, key, link, installation }: TriggerParts): object {
@@ -101,15 +104,23 @@ function trigger({ alert }: AlertMessage, { routingKey, key, link, installation 
   return event(fitDetails(alert.details, maxEventBytes - jsonBytes(event({}))))
 }
 
-function changeEvent(change: ChangeMessage, routingKey: string, installation: Installation): object {
-  const event = (details: object) => ({
+/** Change events have no key: one that is sent again is a second mark on the time line, with the same `changeId`. */
+function changeEvent({ id, change, at }: ChangeMessage, { routingKey, link, installation }: EventParts): object {
+  const { task, changeKey, slotId, summary, details } = change
+  const dashboard = linkFor(link, { key: `${task}/${changeKey}`, task, findingKey: changeKey })
+  const links = [
+    ...change.links.map(({ href, text }) => ({ href, text: cut(text ?? href, maxLabel) })),
+    ...(dashboard === undefined ? [] : [{ href: dashboard, text: 'Dashboard' }]),
+  ]
+  const event = (all: object) => ({
     routing_key: routingKey,
+    ...(links.length === 0 ? {} : { links }),
     payload: {
-      summary: cut(oneLine(change.summary), maxSummary),
+      summary: cut(oneLine(summary) || `${task}/${changeKey}`, maxSummary),
       source: cut(installation.name, maxLabel),
-      timestamp: change.at.toISOString(),
-      custom_details: details,
+      timestamp: at.toISOString(),
+      custom_details: all,
     },
   })
-  return event(fitDetails(change.details, maxEventBytes - jsonBytes(event({}))))
+  return event(fitDetails({ ...details, slot: slotId, changeId: id }, maxEventBytes - jsonBytes(event({}))))
 }

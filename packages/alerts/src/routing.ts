@@ -4,6 +4,7 @@ import {
   type AlertChannel,
   type AlertContent,
   type AlertRouting,
+  type ChangeContent,
   type Severity,
 } from '@battlescope/scheduler-core'
 import { alertmanagerChannel } from './alertmanager.js'
@@ -45,6 +46,7 @@ export function createRouting(options: AlertsConfig, installation: Installation)
       options.heartbeat.url === undefined ? [] : [heartbeat({ ...options.heartbeat, url: options.heartbeat.url })],
     channelsFor: (alert) =>
       routed(alert, routes) ?? [...least].filter(([, severity]) => reaches(alert, severity)).map(([name]) => name),
+    channelsForChange: (change) => routedChange(change, routes) ?? [...least.keys()],
   }
 }
 
@@ -54,6 +56,16 @@ type Routable = Pick<AlertContent, 'task' | 'findingKey' | 'severity'>
 export function routed(alert: Routable, routes: readonly Route[]): readonly string[] | undefined {
   const place = placeOf(alert)
   const route = routes.find(({ keys, severity }) => reaches(alert, severity) && matches(place, keys))
+  return route === undefined ? undefined : [...new Set(route.channels)]
+}
+
+/** The same for a change, which has no severity: that of a route does not matter to it. */
+function routedChange(
+  { task, changeKey }: Pick<ChangeContent, 'task' | 'changeKey'>,
+  routes: readonly Route[],
+): readonly string[] | undefined {
+  const place = placeOf({ task, findingKey: changeKey })
+  const route = routes.find(({ keys }) => matches(place, keys))
   return route === undefined ? undefined : [...new Set(route.channels)]
 }
 

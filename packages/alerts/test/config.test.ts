@@ -147,6 +147,15 @@ describe('routes', () => {
     expect(namesFor({ routes }, 'warning', 'analyze')).toEqual(['alertmanager', 'slack', 'webhook'])
   })
 
+  it('send a change to whoever has a time line, or where the first route for its name says, whatever its severity', () => {
+    const change = { task: 'backup', changeKey: 'completed' }
+    const channelsFor = (routes: object[]) =>
+      createRouting(parse({ ...all, routes }), installation).channelsForChange(change)
+    expect(channelsFor([])).toContain('pagerduty')
+    expect(channelsFor([{ keys: 'backup/completed', severity: 'critical', channels: [] }])).toEqual([])
+    expect(channelsFor([{ keys: 'retention/*', channels: [] }])).toContain('pagerduty')
+  })
+
   it("find the scheduler's own under its name", () => {
     const routes = [{ keys: 'scheduler/*', severity: 'info' as const, channels: ['slack'] }]
     expect(routed({ task: undefined, findingKey: 'alerts-undelivered', severity: 'info' }, routes)).toEqual(['slack'])

@@ -84,11 +84,32 @@ describe('PagerDuty', () => {
   })
 
   it('sends change events, unless it is told not to or the key is of a ruleset', async () => {
-    const change = { id: 'c1', summary: 'retention deleted 12 000 killmails', details: { rows: 12_000 }, at: now }
-    expect(await channel().sendChange!(change, context)).toEqual({ outcome: 'delivered' })
-    expect(server.changes).toMatchObject([
-      { payload: { summary: 'retention deleted 12 000 killmails', timestamp: now.toISOString() } },
+    const change = {
+      task: 'retention',
+      changeKey: 'completed',
+      slotId: 'retention@2026-11-25T02:00:00Z',
+      summary: 'retention deleted 12 000 killmails',
+      details: { rows: 12_000 },
+      links: [{ href: 'https://wiki.example/retention' }],
+    }
+    expect(await channel().sendChange!({ id: 'c1', change, at: now }, context)).toEqual({ outcome: 'delivered' })
+    expect(server.changes).toEqual([
+      {
+        routing_key: routingKey,
+        links: [
+          { href: 'https://wiki.example/retention', text: 'https://wiki.example/retention' },
+          { href: 'https://grafana.example/d?var=retention', text: 'Dashboard' },
+        ],
+        payload: {
+          summary: 'retention deleted 12 000 killmails',
+          source: 'battlescope-test',
+          timestamp: now.toISOString(),
+          custom_details: { rows: 12_000, slot: change.slotId, changeId: 'c1' },
+        },
+      },
     ])
+    const long = { ...change, summary: 'é'.repeat(2000), details: { text: 'x'.repeat(600_000) } }
+    expect(await channel().sendChange!({ id: 'c2', change: long, at: now }, context)).toEqual({ outcome: 'delivered' })
     expect(channel({ changes: false }).sendChange).toBeUndefined()
     expect(channel({ routingKey: `R${routingKey.slice(1)}` }).sendChange).toBeUndefined()
   })

@@ -41,6 +41,7 @@ function toRecord({ decision, identity, result, claimedAt, traceId }: FinishedRu
     remaining: result.remaining,
     actionCount: result.actions.length,
     findings: result.findings,
+    changes: result.changes,
     traceId,
     metrics: result.metrics,
     requested: decision.reason === 'requested',

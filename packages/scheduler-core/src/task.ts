@@ -125,7 +125,7 @@ export interface ReadLimits {
 
 /** What happened in one run of a task that did not throw. */
 export type TaskResult =
-  | { readonly outcome: 'succeeded'; readonly findings?: readonly Finding[] }
+  | { readonly outcome: 'succeeded'; readonly findings?: readonly Finding[]; readonly changes?: readonly Change[] }
   /** Stopped at a border; the same slot goes on in the next run. `remaining` is the backlog in the task's own unit, a whole number. */
   | { readonly outcome: 'partial'; readonly remaining?: number; readonly findings?: readonly Finding[] }
   /** Nothing could or should be done, and why. Finishes the slot. */
@@ -150,6 +150,28 @@ export interface Finding {
    * `task/key`, or `scheduler/…` for what the scheduler finds by itself.
    */
   readonly dependsOn?: readonly string[]
+}
+
+/**
+ * How a task says "this was done, put it on the time line": a finished retention, a backup. It calls nobody and is never taken back.
+ *
+ * It comes with success alone, which finishes the slot: a run that was killed before its record is repeated and reports it again, and
+ * nothing is told twice. So it is made of what the slot left in rows or checkpoint, not of what this one process did.
+ */
+export interface Change {
+  /** What kind of change: kebab-case, stable over runs, at most 200 characters. Routes and mutes name it `task/key`. */
+  readonly key: string
+  /** One line, shown as the title. */
+  readonly summary: string
+  /** JSON-safe. */
+  readonly details?: Readonly<Record<string, unknown>>
+  /** Where more is to be seen: `https://` or `http://`. */
+  readonly links?: readonly ChangeLink[]
+}
+
+export interface ChangeLink {
+  readonly href: string
+  readonly text?: string
 }
 
 /** One change, as the audit trail keeps it. */
@@ -212,6 +234,8 @@ export interface Clock {
   now(): Date
   /** Milliseconds that only ever grow, for durations. */
   monotonicMs(): number
+  /** What the clock of this machine says: to be held against the database's, never to go by. */
+  hostNow(): Date
   /** Waits; rejects with the signal's reason when the run is aborted. Never call it inside a transaction. */
   sleep(ms: number): Promise<void>
 }

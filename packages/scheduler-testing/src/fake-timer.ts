@@ -18,6 +18,11 @@ export class FakeTimer implements Timer {
     return this.#nowMs
   }
 
+  /** The beginning of 1970, and what the test moved time on by. */
+  hostNow(): Date {
+    return new Date(this.#nowMs)
+  }
+
   after(ms: number, call: () => void): () => void {
     const waiting = { dueAtMs: this.#nowMs + Math.max(0, ms), call }
     this.#waiting.push(waiting)

@@ -1,5 +1,5 @@
 /** Pure: whether to take a backup now, under which name, and how long it will take. */
-import type { Finding } from '@battlescope/scheduler-core'
+import type { Change, Finding } from '@battlescope/scheduler-core'
 import type { BackupConfig } from './config.js'
 import { backupName } from './names.js'
 import { isOpen, type BackupRecord } from './tables.js'
@@ -56,6 +56,26 @@ export function goodBackups(backups: readonly BackupRecord[]): readonly BackupRe
 
 export function newestGood(backups: readonly BackupRecord[]): BackupRecord | undefined {
   return goodBackups(backups)[0]
+}
+
+/** The good backup of a slot, for the time line. One that was recent enough without the slot's help is none of its changes. */
+export function changesOf(backups: readonly BackupRecord[], slotId: string): readonly Change[] {
+  const backup = goodBackups(backups).find((each) => each.slotId === slotId)
+  if (backup === undefined) return []
+  const { name, driver, startedAt, finishedAt, sizeBytes } = backup
+  return [
+    {
+      key: 'completed',
+      summary: `Backup ${name} was taken`,
+      details: {
+        name,
+        driver,
+        ...(sizeBytes === undefined ? {} : { sizeBytes }),
+        ...(startedAt === undefined ? {} : { startedAt: startedAt.toISOString() }),
+        ...(finishedAt === undefined ? {} : { finishedAt: finishedAt.toISOString() }),
+      },
+    },
+  ]
 }
 
 /** The newest good one, when it is suspiciously small beside the one before of the same driver. */

@@ -1,4 +1,11 @@
-import { defineTask, SchedulerError, type Finding, type Task, type TaskResult } from '@battlescope/scheduler-core'
+import {
+  defineTask,
+  SchedulerError,
+  type Change,
+  type Finding,
+  type Task,
+  type TaskResult,
+} from '@battlescope/scheduler-core'
 import { z } from 'zod'
 import { judgeBackups } from './assurance.js'
 import { takeByCommand } from './command.js'
@@ -6,6 +13,7 @@ import { backupConfig } from './config.js'
 import type { BackupContext, Cursor } from './driver.js'
 import { missDump, pruneDumps, takeDump } from './dump.js'
 import {
+  changesOf,
   doesNotFit,
   goodBackups,
   newestGood,
@@ -73,13 +81,18 @@ export const backup: Task<typeof backupConfig, unknown, Cursor> = defineTask({
     waits ||= (next.kind === 'start' && !context.dryRun) || next.kind === 'open'
     findings.push(...judgeBackups({ backups, now: clock.now(), archiver, failedCountBefore }, config))
     publish(context, backups)
-    return resultOf(plan, (waits ? 1 : 0) + left, findings)
+    return resultOf(plan, (waits ? 1 : 0) + left, findings, changesOf(backups, context.slot.id))
   },
 })
 
-function resultOf(plan: BackupPlan, remaining: number, findings: readonly Finding[]): TaskResult {
+function resultOf(
+  plan: BackupPlan,
+  remaining: number,
+  findings: readonly Finding[],
+  changes: readonly Change[],
+): TaskResult {
   if (plan.kind === 'off') return { outcome: 'skipped', reason: plan.reason, findings }
-  return remaining > 0 ? { outcome: 'partial', remaining, findings } : { outcome: 'succeeded', findings }
+  return remaining > 0 ? { outcome: 'partial', remaining, findings } : { outcome: 'succeeded', findings, changes }
 }
 
 async function readBackups({ db, stateSchema }: BackupContext): Promise<readonly BackupRecord[]> {

@@ -24,7 +24,11 @@ describe.skipIf(noClientTools !== '')(`the driver pg-dump${noClientTools}`, () =
   }
 
   it('dumps, reads back, promotes and records', async () => {
-    expect(await world.run()).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(await world.run()).toMatchObject({
+      outcome: 'succeeded',
+      findings: [],
+      changes: [{ key: 'completed', details: { driver: 'pg-dump' } }],
+    })
     const manifest = await only()
     const bytes = readFileSync(join(world.folder, manifest.object))
     expect(createHash('sha256').update(bytes).digest('hex')).toBe(manifest.sha256)

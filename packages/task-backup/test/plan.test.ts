@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { backupName, dumpObjectName, manifestObjectName } from '../src/names.js'
 import {
+  changesOf,
   doesNotFit,
   judgeRunning,
   newestGood,
@@ -178,5 +179,32 @@ describe('tooSmall', () => {
   it('says nothing where nobody knows the size', () => {
     expect(tooSmall([row({ sizeBytes: 1000 }), newest(undefined)], 0.5)).toBeUndefined()
     expect(tooSmall([row({ sizeBytes: undefined }), newest(10)], 0.5)).toBeUndefined()
+  })
+})
+
+describe('changesOf', () => {
+  const slotId = 'backup@2026-11-23T03:00:00Z'
+
+  it('is the good backup of the slot, once there is one', () => {
+    const startedAt = before(hourMs)
+    const good = row({ name: 'mine', slotId, attempt: 2, startedAt })
+    expect(changesOf([row({ slotId, state: 'failed' }), good, row()], slotId)).toEqual([
+      {
+        key: 'completed',
+        summary: 'Backup mine was taken',
+        details: {
+          name: 'mine',
+          driver: 'pg-dump',
+          sizeBytes: 1_000_000,
+          startedAt: startedAt.toISOString(),
+          finishedAt: new Date(startedAt.getTime() + 60_000).toISOString(),
+        },
+      },
+    ])
+  })
+
+  it('is nothing for a slot that failed, still runs, or found a recent one', () => {
+    for (const state of ['failed', 'running', 'unconfirmed'] as const)
+      expect(changesOf([row(), row({ slotId, state })], slotId)).toEqual([])
   })
 })

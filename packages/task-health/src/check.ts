@@ -96,7 +96,9 @@ export interface CheckContext<Memory = unknown> {
   /** Database time at which the checks of this run began: the same for all of them. */
   readonly now: Date
   /** Milliseconds that only ever grow. */
-  monotonicMs(): number
+  readonly monotonicMs: () => number
+  /** What the clock of this machine says: to be held against the database's, never to go by. */
+  readonly hostNow: () => Date
   /** What the catalog says of a relation that `needs` names. @throws RangeError for another one */
   readonly relation: (name: string) => RelationFacts
   /** @throws SchedulerError `client-unavailable` when `needs` does not name it */

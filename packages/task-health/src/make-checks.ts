@@ -105,6 +105,7 @@ async function read(
       stateSchema: context.stateSchema,
       now,
       monotonicMs: () => context.clock.monotonicMs(),
+      hostNow: () => context.clock.hostNow(),
       relation: (name) => factsOf(catalog, name),
       http: () => context.client('http'),
       redis: () => context.client('redis'),

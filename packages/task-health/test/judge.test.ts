@@ -14,6 +14,16 @@ function judge(key: string, reading: unknown, options: object = {}): readonly Fo
   return check.judge(reading, optionsOf(config, check))
 }
 
+describe('clock-skew', () => {
+  it('counts what is beyond half the round trip alone', () => {
+    expect(judge('clock-skew', { aheadMs: 5200, uncertaintyMs: 250 })).toEqual([])
+    expect(judge('clock-skew', { aheadMs: -5200, uncertaintyMs: 150 })).toMatchObject([
+      { details: { aheadMs: -5200, uncertaintyMs: 150 } },
+    ])
+    expect(judge('clock-skew', { aheadMs: 5200, uncertaintyMs: 150 }, { limit: '10s' })).toEqual([])
+  })
+})
+
 describe('service-health', () => {
   const answer = { name: 'api', problem: undefined, status: 200, verdict: 'healthy', failing: [], latencyMs: 12 }
   it('finds nothing where all answer well', () => {

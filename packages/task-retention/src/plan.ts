@@ -1,6 +1,7 @@
 /** Which policies run and which cannot, what a run would do, and what it tells afterwards. Pure. */
-import type { Finding, TaskResult } from '@battlescope/scheduler-core'
+import type { Change, Finding, TaskResult } from '@battlescope/scheduler-core'
 import type { RetentionConfig } from './config.js'
+import type { Cursor } from './cursor.js'
 import type { ExpiredCount } from './expiry-queries.js'
 import { keyOf } from './policy.js'
 import type { PreflightFacts } from './preflight-facts.js'
@@ -146,10 +147,24 @@ export interface RunEnd {
   /** Rows that expired and are left for the next run; undefined: everything is done. */
   readonly remaining: number | undefined
   readonly findings: readonly Finding[]
+  /** At the end of the run. */
+  readonly cursor: Pick<Cursor, 'progress' | 'horizons'>
 }
 
-export function resultOf({ remaining, findings }: RunEnd): TaskResult {
+export function resultOf({ remaining, findings, cursor }: RunEnd): TaskResult {
   return remaining === undefined
-    ? { outcome: 'succeeded', findings }
+    ? { outcome: 'succeeded', findings, changes: changesOf(cursor) }
     : { outcome: 'partial', remaining: Math.max(1, remaining), findings }
+}
+
+/** What the whole slot deleted, over all of its runs; a slot in which nothing had expired changed nothing. */
+function changesOf({ progress, horizons }: RunEnd['cursor']): readonly Change[] {
+  const worked = Object.entries(progress).filter(([, { rows }]) => rows > 0)
+  if (worked.length === 0) return []
+  const rows = worked.reduce((sum, [, done]) => sum + done.rows, 0)
+  const names = worked.map(([name]) => name).join(', ')
+  const policies = Object.fromEntries(
+    worked.map(([name, done]) => [name, { rows: done.rows, parents: done.parents, horizon: horizons[name] }]),
+  )
+  return [{ key: 'completed', summary: `Retention deleted ${rows} rows: ${names}`, details: { rows, policies } }]
 }

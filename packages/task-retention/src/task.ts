@@ -84,7 +84,7 @@ async function runSlice(context: Context & { readonly request: RetentionRequest 
   await followManifests(slice)
   await context.checkpoint.save(slice.cursor)
   if (plan.skipped !== undefined) return { outcome: 'skipped' as const, reason: plan.skipped, findings: slice.findings }
-  return resultOf({ remaining, findings: slice.findings })
+  return resultOf({ remaining, findings: slice.findings, cursor: slice.cursor })
 }
 
 async function runPolicy(

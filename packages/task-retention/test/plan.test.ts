@@ -205,7 +205,29 @@ describe('KeyQueue', () => {
   })
 })
 
-it('resultOf is partial as long as rows remain', () => {
-  expect(resultOf({ remaining: undefined, findings: [] })).toEqual({ outcome: 'succeeded', findings: [] })
-  expect(resultOf({ remaining: 0, findings: [] })).toEqual({ outcome: 'partial', remaining: 1, findings: [] })
+describe('resultOf', () => {
+  const horizon = '2021-11-23T02:00:00.000Z'
+  const done = { parents: 100, rows: 450, discarded: 0, finished: true }
+  const idle = { parents: 0, rows: 0, discarded: 0, finished: true }
+  const cursor = { progress: { killmails: done, battles: idle }, horizons: { killmails: horizon, battles: horizon } }
+
+  it('is partial as long as rows remain, and reports no change until they are gone', () => {
+    expect(resultOf({ remaining: 0, findings: [], cursor })).toEqual({ outcome: 'partial', remaining: 1, findings: [] })
+  })
+
+  it('reports what the whole slot deleted, and nothing when nothing was', () => {
+    expect(resultOf({ remaining: undefined, findings: [], cursor })).toEqual({
+      outcome: 'succeeded',
+      findings: [],
+      changes: [
+        {
+          key: 'completed',
+          summary: 'Retention deleted 450 rows: killmails',
+          details: { rows: 450, policies: { killmails: { rows: 450, parents: 100, horizon } } },
+        },
+      ],
+    })
+    const nothing = { ...cursor, progress: { killmails: idle } }
+    expect(resultOf({ remaining: undefined, findings: [], cursor: nothing })).toMatchObject({ changes: [] })
+  })
 })

@@ -3,7 +3,7 @@ import type { AlertRouting } from '@battlescope/scheduler-core'
 import type { Configuration } from '../configuration/load.js'
 
 /** Without a channel alerts are kept, and shown by `status`. */
-const nobody: AlertRouting = { channels: [], heartbeats: [], channelsFor: () => [] }
+const nobody: AlertRouting = { channels: [], heartbeats: [], channelsFor: () => [], channelsForChange: () => [] }
 
 /** @param database what people call the database where no installation is configured */
 export async function alertRouting(configuration: Configuration, database: string): Promise<AlertRouting> {

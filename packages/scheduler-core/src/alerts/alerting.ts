@@ -15,6 +15,7 @@ import { uuidOf } from './key.js'
 import { messagesAfterGap } from './outage.js'
 import { isRare, notEnabledPrefix, ownFindings, ranLately, silentOnOwn } from './own-findings.js'
 import { planAlerts, type AlertRow, type Evidence } from './plan-alerts.js'
+import { planChanges } from './plan-changes.js'
 import { contentOf, planMessages, routedTo } from './plan-messages.js'
 import { defaultAlertPolicy, type AlertPolicy } from './policy.js'
 
@@ -55,7 +56,7 @@ export interface KnownTasks {
   readonly complete: boolean
 }
 
-const nobody: AlertRouting = { channels: [], heartbeats: [], channelsFor: () => [] }
+const nobody: AlertRouting = { channels: [], heartbeats: [], channelsFor: () => [], channelsForChange: () => [] }
 
 export class Alerting {
   readonly #setting: AlertingSetting
@@ -99,7 +100,8 @@ export class Alerting {
         if (to === 'resolved') logger.info({ ...fields, resolution: row.resolution }, 'alert resolved')
         else logger.warn(fields, 'alert fires')
       }
-      const isWaiting = reading.waiting.length + (changes?.messages.messages.length ?? 0) > 0
+      const made = (changes?.messages.messages.length ?? 0) + (changes?.changes.messages.length ?? 0)
+      const isWaiting = reading.waiting.length + made > 0
       if (this.#routing.channels.length > 0 && isWaiting) await this.#deliver(reading)
       await this.#deliverState(reading, changes?.alerts.rows ?? reading.rows)
     })
@@ -178,6 +180,13 @@ export class Alerting {
       policy: this.#policy,
       newId: randomUUID,
     })
+    const changes = planChanges({
+      now,
+      changes: reading.changes,
+      routing: this.#routing,
+      mutes: reading.mutes,
+      newId: randomUUID,
+    })
     const evaluated = reading.evidence.map(({ id }) => id)
     const changed: readonly (readonly unknown[])[] = [
       alerts.changed,
@@ -188,8 +197,9 @@ export class Alerting {
       messages.told,
       messages.untold,
       messages.dead,
+      changes.taken,
     ]
-    return changed.every(({ length }) => length === 0) ? undefined : { alerts, messages, evaluated }
+    return changed.every(({ length }) => length === 0) ? undefined : { alerts, messages, changes, evaluated }
   }
 
   /** Of channels that are configured: what was lost on the way to others is lost on purpose. */

@@ -3,7 +3,7 @@
  * delivered; a channel knows one provider's contract and nothing of the database.
  */
 import type { HttpClient } from '../clients.js'
-import type { Severity } from '../task.js'
+import type { ChangeLink, Severity } from '../task.js'
 
 /** What is told of an alert. The text is already free of secrets. */
 export interface AlertContent {
@@ -37,13 +37,32 @@ export interface AlertMessage {
   readonly at: Date
 }
 
-/** Something that was done well and belongs on a time line: a finished retention, a backup. */
-export interface ChangeMessage {
-  readonly id: string
+/** What is told of a change. The text is already free of secrets. */
+export interface ChangeContent {
+  /** The task that reported it. */
+  readonly task: string
+  /** The change's key, without the task. */
+  readonly changeKey: string
+  /** The slot that it finished. */
+  readonly slotId: string
+  /** One line. */
   readonly summary: string
+  /** JSON-safe. */
   readonly details: Readonly<Record<string, unknown>>
+  readonly links: readonly ChangeLink[]
+}
+
+/** Something that was done well and belongs on a time line: a finished retention, a backup. It calls nobody, and nothing follows it. */
+export interface ChangeMessage {
+  /** The same over all attempts to deliver it. */
+  readonly id: string
+  readonly change: ChangeContent
+  /** When its run was recorded; database time. */
   readonly at: Date
 }
+
+/** Of a stored message: what happened to an alert, or `completed` for a change. */
+export type MessageTransition = AlertTransition | 'completed'
 
 /** How one attempt to deliver ended. */
 export type Delivery =
@@ -115,4 +134,6 @@ export interface AlertRouting {
   readonly heartbeats: readonly Heartbeat[]
   /** Names of the channels that hear of this alert. Pure; the same answer for the same alert. */
   channelsFor(alert: Pick<AlertContent, 'key' | 'task' | 'findingKey' | 'severity'>): readonly string[]
+  /** Names of the channels that hear of this change, if they have a time line ({@link EachChannel.sendChange}). Pure. */
+  channelsForChange(change: Pick<ChangeContent, 'task' | 'changeKey'>): readonly string[]
 }

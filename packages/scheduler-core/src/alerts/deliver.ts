@@ -7,7 +7,7 @@ import { messageOf } from '../errors.js'
 import type { Timer } from '../execute/clock.js'
 import type { SafeText } from '../execute/safe-text.js'
 import type { TaskLogger } from '../task.js'
-import type { AlertStore, ClaimedMessage, Settlement } from './alert-store.js'
+import type { AlertStore, ClaimedAlertMessage, ClaimedMessage, Settlement } from './alert-store.js'
 import type {
   AlertChannel,
   Delivery,
@@ -105,15 +105,9 @@ async function deliverEach(pass: DeliveryPass, channel: EachChannel, signal: Abo
   while (!signal.aborted) {
     const message = await pass.store.claimNext(channel.name, pass.capMs + leaseMarginMs)
     if (message === undefined) return
-    const delivery = await attempt(pass, signal, (context) => {
-      const { receipt } = message
-      if (receipt === undefined) return channel.send(bare(message), context)
-      return channel.poll === undefined
-        ? Promise.resolve<Delivery>({ outcome: 'delivered' })
-        : channel.poll(receipt, context)
-    })
+    const delivery = await attempt(pass, signal, (context) => sendOrAsk(channel, message, context))
     log(pass, channel.name, delivery, 1, message)
-    await pass.store.settle([message], settlementOf(delivery, message.attempts, pass))
+    await pass.store.settle([message], settlementFor(message, delivery, pass))
     // Whoever is down for one message is down for the next.
     if (delivery.outcome === 'retry') return
   }
@@ -132,9 +126,27 @@ async function deliverDigest(pass: DeliveryPass, channel: DigestChannel, signal:
   }
 }
 
+const nothingToDo = () => Promise.resolve<Delivery>({ outcome: 'delivered' })
+
+function sendOrAsk(channel: EachChannel, message: ClaimedMessage, context: DeliveryContext): Promise<Delivery> {
+  const { receipt } = message
+  if (receipt !== undefined) return channel.poll?.(receipt, context) ?? nothingToDo()
+  if (message.transition !== 'completed') return channel.send(bare(message), context)
+  // Turned off since it was written: whoever does that wants it gone, not kept as a dead letter.
+  const { id, change, at } = message
+  return channel.sendChange?.({ id, change, at }, context) ?? nothingToDo()
+}
+
 /** What a channel may know of a message. */
-function bare({ id, transition, alert, at }: ClaimedMessage) {
+function bare({ id, transition, alert, at }: ClaimedAlertMessage) {
   return { id, transition, alert, at }
+}
+
+/** A provider that wants no changes for a while may still be told of alerts: then only the change waits. */
+function settlementFor(message: ClaimedMessage, delivery: Delivery, pass: SendingPass): Settlement {
+  const settlement = settlementOf(delivery, message.attempts, pass)
+  const isChange = message.transition === 'completed'
+  return isChange && settlement.outcome === 'retry' ? { ...settlement, holdMs: undefined } : settlement
 }
 
 /** Pure but for `random`, which spreads retries of many processes. */

@@ -5,7 +5,15 @@
  * new, a severity that now goes elsewhere, a message that got too old. So no transition can be missed.
  */
 import type { Severity } from '../task.js'
-import type { AlertContent, AlertRouting, AlertTransition, DigestChannel, EachChannel } from './channel.js'
+import type {
+  AlertContent,
+  AlertRouting,
+  AlertTransition,
+  ChangeContent,
+  DigestChannel,
+  EachChannel,
+  MessageTransition,
+} from './channel.js'
 import { isWorse, type AlertRow } from './plan-alerts.js'
 import type { AlertPolicy } from './policy.js'
 
@@ -33,7 +41,7 @@ export interface WaitingMessage {
   readonly channel: string
   readonly name: string
   readonly incidentAt: Date
-  readonly transition: AlertTransition
+  readonly transition: MessageTransition
   readonly at: Date
   /** No attempt has been made to deliver it, and none is being made. */
   readonly untouched: boolean
@@ -47,6 +55,12 @@ export interface NewMessage {
   readonly transition: AlertTransition
   readonly content: AlertContent
   readonly at: Date
+}
+
+/** `incidentAt` is `at`: nothing follows a change. */
+export interface NewChangeMessage extends Omit<NewMessage, 'transition' | 'content'> {
+  readonly transition: 'completed'
+  readonly content: ChangeContent
 }
 
 export interface MessageQuestion {
@@ -225,8 +239,8 @@ class Draft {
     return true
   }
 
-  #waitingFor(pair: Pick<ToldRow, 'channel' | 'name' | 'incidentAt'>): readonly WaitingMessage[] {
-    return this.#question.waiting.filter((message) => idOf(message) === idOf(pair))
+  #waitingFor(pair: Pick<ToldRow, 'channel' | 'name' | 'incidentAt'>): readonly WaitingAlertMessage[] {
+    return this.#question.waiting.filter(isOfAlert).filter((message) => idOf(message) === idOf(pair))
   }
 
   #send(
@@ -243,6 +257,12 @@ class Draft {
   #forget(told: ToldRow): void {
     this.#untold.set(idOf(told), told)
   }
+}
+
+type WaitingAlertMessage = WaitingMessage & { readonly transition: AlertTransition }
+
+function isOfAlert(message: WaitingMessage): message is WaitingAlertMessage {
+  return message.transition !== 'completed'
 }
 
 /** A later incident of the same alert, which may be open at the provider. */

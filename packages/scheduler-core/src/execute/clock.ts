@@ -4,12 +4,16 @@ import type { Clock } from '../task.js'
 export interface Timer {
   /** Milliseconds that only ever grow. */
   monotonicMs(): number
+  /** What the clock of this machine says: to be held against the database's, never to go by. */
+  hostNow(): Date
   /** Calls back once after `ms`; the returned function takes it back. */
   after(ms: number, call: () => void): () => void
 }
 
 export const systemTimer: Timer = {
   monotonicMs: () => performance.now(),
+  // As it was when the process began, carried on: no step of the clock during the run, which lasts seconds, makes two answers of one.
+  hostNow: () => new Date(performance.timeOrigin + performance.now()),
   after: (ms, call) => {
     const timeout = setTimeout(call, Math.min(ms, 2 ** 31 - 1))
     return () => {
@@ -38,6 +42,7 @@ export class DatabaseClock {
     return {
       now: () => this.now(),
       monotonicMs: () => this.#timer.monotonicMs(),
+      hostNow: () => this.#timer.hostNow(),
       sleep: (ms) => sleep(this.#timer, ms, signal),
     }
   }

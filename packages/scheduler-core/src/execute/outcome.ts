@@ -1,6 +1,6 @@
 import { classifyFailure, codeOf, messageOf } from '../errors.js'
 import type { Outcome } from '../state/tables.js'
-import type { Finding, TaskResult } from '../task.js'
+import type { Change, Finding, TaskResult } from '../task.js'
 import type { SafeText } from './safe-text.js'
 
 /** How a run of a task ended, before it is recorded. */
@@ -10,6 +10,7 @@ export interface RunOutcome {
   readonly errorCode: string | undefined
   readonly remaining: number | undefined
   readonly findings: readonly Finding[]
+  readonly changes: readonly Change[]
   readonly lostClaim: boolean
 }
 
@@ -40,14 +41,31 @@ export function outcomeOfResult(result: unknown, safe: SafeText): RunOutcome {
       ...(holdDownMs === undefined ? {} : { holdDownMs: Math.round(holdDownMs) }),
       ...(dependsOn === undefined ? {} : { dependsOn: dependsOn.map((name) => safe.text(name.slice(0, 250))) }),
     })),
+    changes: valid.outcome === 'succeeded' ? (valid.changes ?? []).map((change) => safeChange(change, safe)) : [],
     lostClaim: false,
+  }
+}
+
+function safeChange({ key, summary, details, links }: Change, safe: SafeText): Change {
+  return {
+    key: safe.text(key.slice(0, 200)),
+    summary: safe.text(messageOf(summary)),
+    ...(details === undefined ? {} : { details: safe.json(details) ?? {} }),
+    ...(links === undefined
+      ? {}
+      : {
+          links: links.map(({ href, text }) => ({
+            href: safe.text(href),
+            ...(text === undefined ? {} : { text: safe.text(text) }),
+          })),
+        }),
   }
 }
 
 /** What a task returns is not ours: it must have one of the three forms and survive JSON. */
 function resultProblem(result: unknown): string | undefined {
   if (typeof result !== 'object' || result === null) return `${typeof result} instead of a result`
-  const { outcome, reason, remaining, findings = [] } = result as Record<string, unknown>
+  const { outcome, reason, remaining, findings = [], changes = [] } = result as Record<string, unknown>
   if (outcome !== 'succeeded' && outcome !== 'partial' && outcome !== 'skipped')
     return `the unknown outcome ${JSON.stringify(outcome) ?? 'undefined'}`
   if (outcome === 'skipped' && typeof reason !== 'string') return 'skipped without a reason'
@@ -73,7 +91,29 @@ function resultProblem(result: unknown): string | undefined {
   } catch {
     return 'findings that are not JSON-safe'
   }
+  return changesProblem(outcome, changes)
+}
+
+function changesProblem(outcome: string, changes: unknown): string | undefined {
+  if (!Array.isArray(changes)) return 'changes that are no array'
+  if (changes.length > 0 && outcome !== 'succeeded') return `changes although it was ${outcome}: they come with success`
+  for (const change of changes as unknown[]) {
+    const { key, summary, links = [] } = (change ?? {}) as Record<string, unknown>
+    if (typeof key !== 'string' || typeof summary !== 'string') return 'a change without key or summary'
+    if (!Array.isArray(links) || !links.every(isLink))
+      return 'a change whose links are no array of http:// or https:// addresses'
+  }
+  try {
+    JSON.stringify(changes)
+  } catch {
+    return 'changes that are not JSON-safe'
+  }
   return undefined
+}
+
+function isLink(link: unknown): boolean {
+  const { href, text = '' } = (link ?? {}) as Record<string, unknown>
+  return typeof href === 'string' && /^https?:\/\//.test(href) && URL.canParse(href) && typeof text === 'string'
 }
 
 /** The outcome of a run that threw, or was aborted for `aborted`'s reason. */
@@ -91,5 +131,5 @@ export function outcomeOfError(error: unknown, aborted: unknown, safe: SafeText)
 }
 
 function failure(errorCode: string, reason: string): RunOutcome {
-  return { outcome: 'failed', reason, errorCode, remaining: undefined, findings: [], lostClaim: false }
+  return { outcome: 'failed', reason, errorCode, remaining: undefined, findings: [], changes: [], lostClaim: false }
 }

@@ -1,8 +1,8 @@
 /** The outbox of the alerts, in SQL: claim, settle, expire. */
 import { randomUUID } from 'node:crypto'
 import { sql, type RawBuilder } from 'kysely'
-import type { ClaimedMessage, Settlement } from '../alerts/alert-store.js'
-import type { AlertTransition } from '../alerts/channel.js'
+import type { ClaimedAlertMessage, ClaimedMessage, Settlement } from '../alerts/alert-store.js'
+import type { AlertTransition, ChangeContent, MessageTransition } from '../alerts/channel.js'
 import { contentFromJson } from './alert-rows.js'
 import type { StateDb, StoredContent, TableName } from './tables.js'
 
@@ -16,8 +16,8 @@ interface ClaimedRow {
   readonly channel: string
   readonly name: string
   readonly incident_at: Date
-  readonly transition: AlertTransition
-  readonly content: StoredContent
+  readonly transition: MessageTransition
+  readonly content: StoredContent | ChangeContent
   readonly at: Date
   readonly attempts: number
   readonly receipt: string | null
@@ -27,7 +27,7 @@ const later = (now: Now, ms: number) => sql<Date>`${now} + ${ms} * interval '1 m
 
 /**
  * The oldest message of the channel that is the first of its alert, due, and held by nobody. What nobody has taken yet goes before the
- * questions about what was taken: many of those must not keep a new alert from people.
+ * questions about what was taken: many of those must not keep a new alert from people. Nor must changes, which can wait.
  */
 export async function claimNext(
   db: StateDb,
@@ -47,7 +47,7 @@ export async function claimNext(
           WHERE earlier.channel = head.channel AND earlier.name = head.name AND earlier.seq < head.seq AND earlier.state <> 'dead')
         AND NOT EXISTS (
           SELECT FROM ${table('alert_channel')} held WHERE held.channel = head.channel AND held.hold_until > ${now})
-      ORDER BY head.receipt IS NOT NULL, head.seq LIMIT 1 FOR UPDATE SKIP LOCKED)
+      ORDER BY head.transition = 'completed', head.receipt IS NOT NULL, head.seq LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, channel, name, incident_at, transition, content, at, attempts, receipt`.execute(db)
   return rows[0] === undefined ? undefined : claimed(rows[0])
 }
@@ -57,13 +57,14 @@ export async function claimDigest(
   now: Now,
   channel: string,
   leaseMs: number,
-): Promise<{ readonly id: string; readonly messages: readonly ClaimedMessage[] } | undefined> {
+): Promise<{ readonly id: string; readonly messages: readonly ClaimedAlertMessage[] } | undefined> {
   const rows = await db
     .selectFrom('alert_message')
     .select(['seq', 'digest_id', sql<boolean>`leased_until > ${now}`.as('leased')])
     .select(sql<boolean>`next_attempt_at <= ${now}`.as('due'))
     .where('channel', '=', channel)
     .where('state', '<>', 'dead')
+    .where('transition', '<>', 'completed')
     .where((e) =>
       e.not(
         e.exists(
@@ -86,21 +87,22 @@ export async function claimDigest(
     .where('seq', 'in', together)
     .returning(['seq', 'id', 'channel', 'name', 'incident_at', 'transition', 'content', 'at', 'attempts', 'receipt'])
     .execute()
-  return { id, messages: updated.sort((a, b) => Number(a.seq) - Number(b.seq)).map(claimed) }
+  return { id, messages: updated.sort((a, b) => Number(a.seq) - Number(b.seq)).map(claimedAlert) }
 }
 
 function claimed(row: ClaimedRow): ClaimedMessage {
-  return {
-    id: row.id,
-    channel: row.channel,
-    name: row.name,
-    incidentAt: row.incident_at,
-    transition: row.transition,
-    alert: contentFromJson(row.content),
-    at: row.at,
-    attempts: row.attempts,
-    receipt: row.receipt ?? undefined,
-  }
+  if (row.transition !== 'completed') return claimedAlert(row)
+  return { ...claimOf(row), transition: row.transition, change: row.content as ChangeContent }
+}
+
+/** Of a row that is no change. */
+function claimedAlert(row: ClaimedRow): ClaimedAlertMessage {
+  const transition = row.transition as AlertTransition
+  return { ...claimOf(row), transition, alert: contentFromJson(row.content as StoredContent) }
+}
+
+function claimOf({ id, channel, name, incident_at, at, attempts, receipt }: ClaimedRow) {
+  return { id, channel, name, incidentAt: incident_at, at, attempts, receipt: receipt ?? undefined }
 }
 
 /** What an attempt came to. Of a message whose lease another process took nothing is changed: its number of attempts is another. */
@@ -111,7 +113,7 @@ export async function settle(db: StateDb, now: Now, message: ClaimedMessage, set
       .where('id', '=', message.id)
       .where('attempts', '=', message.attempts)
       .executeTakeFirstOrThrow()
-    if (numDeletedRows > 0n) await tellDelivered(db, now, message)
+    if (numDeletedRows > 0n && message.transition !== 'completed') await tellDelivered(db, now, message)
     return
   }
   if (settlement.outcome === 'dead') {
@@ -136,7 +138,7 @@ export async function settle(db: StateDb, now: Now, message: ClaimedMessage, set
 async function tellDelivered(
   db: StateDb,
   now: Now,
-  { channel, name, incidentAt, transition }: ClaimedMessage,
+  { channel, name, incidentAt, transition }: ClaimedAlertMessage,
 ): Promise<void> {
   const pair = { channel, name, incident_at: incidentAt }
   if (transition === 'resolved') {
@@ -154,6 +156,8 @@ async function tellDelivered(
   }
 }
 
+type BuriedMessage = Pick<ClaimedMessage, 'id' | 'channel' | 'name' | 'incidentAt' | 'transition' | 'at' | 'attempts'>
+
 /**
  * A message becomes a dead letter. Of an alert that could not even be opened there is nothing more to tell: what follows goes with it.
  * Refused, it stays closed for this incident; too old, it is opened anew if it still fires. That it is over is told again, for ever.
@@ -161,7 +165,7 @@ async function tellDelivered(
 async function bury(
   db: StateDb,
   now: Now,
-  { id, channel, name, incidentAt, transition, at, attempts }: Omit<ClaimedMessage, 'alert' | 'receipt'>,
+  { id, channel, name, incidentAt, transition, at, attempts }: BuriedMessage,
   reason: string,
   cause: 'refused' | 'expired',
 ): Promise<boolean> {

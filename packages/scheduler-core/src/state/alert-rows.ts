@@ -3,12 +3,15 @@ import { sql, type RawBuilder } from 'kysely'
 import { jsonArrayFrom } from 'kysely/helpers/postgres'
 import type { AlertContent } from '../alerts/channel.js'
 import type { AlertRow, Mute } from '../alerts/plan-alerts.js'
+import type { ChangeRow } from '../alerts/plan-changes.js'
 import type { ToldRow, WaitingMessage } from '../alerts/plan-messages.js'
 import type { Finding } from '../task.js'
 import type { Outcome, StateDb, StoredContent } from './tables.js'
 
 /** Runs of tasks taken up at once; the rest is for the next run. */
 const mostEvidence = 500
+/** The same of changes: one that reports thousands must not make a reading of megabytes. */
+const mostChanges = 100
 
 /** A run of a task that is not taken up yet. */
 export interface EvidenceRow {
@@ -54,6 +57,7 @@ export interface AlertReading {
   readonly told: readonly ToldRow[]
   readonly waiting: readonly WaitingMessage[]
   readonly evidence: readonly EvidenceRow[]
+  readonly changes: readonly ChangeRow[]
   readonly tasks: readonly AlertTaskRow[]
   readonly channels: readonly AlertChannelRow[]
   /** The newest runs of the scheduler, newest first, without those that commands asked for. */
@@ -96,6 +100,22 @@ export async function selectAlertReading(db: StateDb, now: RawBuilder<Date>): Pr
           .orderBy('task_run.id')
           .limit(mostEvidence),
       ).as('evidence'),
+      jsonArrayFrom(
+        e
+          .selectFrom('change')
+          .select((change) => [
+            change.cast<string>('id', 'text').as('id'),
+            'task',
+            'slot_id',
+            'key',
+            'summary',
+            'details',
+            'links',
+            'at',
+          ])
+          .orderBy('change.id')
+          .limit(mostChanges),
+      ).as('changes'),
       jsonArrayFrom(
         e
           .selectFrom('task')
@@ -216,6 +236,12 @@ export async function selectAlertReading(db: StateDb, now: RawBuilder<Date>): Pr
       outcome,
       findings,
       finishedAt: instant(times.finished_at),
+    })),
+    changes: row.changes.map(({ slot_id, key, at, ...change }) => ({
+      ...change,
+      slotId: slot_id,
+      changeKey: key,
+      at: instant(at),
     })),
     tasks: row.tasks.map((task) => ({
       name: task.name,

@@ -2,7 +2,7 @@
 import { sql, type RawBuilder } from 'kysely'
 import type { AlertChanges, AlertStore, ClaimedMessage, Settlement } from '../alerts/alert-store.js'
 import type { AlertRow } from '../alerts/plan-alerts.js'
-import type { NewMessage, ToldRow } from '../alerts/plan-messages.js'
+import type { NewChangeMessage, NewMessage, ToldRow } from '../alerts/plan-messages.js'
 import type { Connections, UnitOfWork } from '../connections.js'
 import { claimDigest, claimNext, expire, recordAttempt, settle } from './alert-messages.js'
 import { selectAlertReading, type AlertReading } from './alert-rows.js'
@@ -50,7 +50,7 @@ export class PostgresAlertStore implements AlertStore {
       await db.selectFrom('meta').select('singleton').forUpdate().execute()
       const changes = plan(await selectAlertReading(db, this.#now()))
       if (changes === undefined) return undefined
-      const { alerts, messages, evaluated } = changes
+      const { alerts, messages, evaluated, changes: done } = changes
       if (alerts.forgotten.length > 0) await db.deleteFrom('alert').where('name', 'in', alerts.forgotten).execute()
       for (const row of alerts.changed) await upsertAlert(db, row)
       for (const { channel, name, incidentAt } of messages.untold)
@@ -71,14 +71,15 @@ export class PostgresAlertStore implements AlertStore {
           .set({ transition, content: JSON.stringify(content) })
           .where('id', '=', id)
           .execute()
-      await insertMessages(db, messages.messages)
+      await insertMessages(db, [...messages.messages, ...done.messages])
+      if (done.taken.length > 0) await db.deleteFrom('change').where('id', 'in', done.taken).execute()
       if (evaluated.length > 0)
         await db.updateTable('task_run').set({ evaluated: true }).where('id', 'in', evaluated).execute()
       return changes
     })
   }
 
-  async insertMessages(messages: readonly NewMessage[]): Promise<void> {
+  async insertMessages(messages: readonly (NewMessage | NewChangeMessage)[]): Promise<void> {
     await this.#write((db) => insertMessages(db, messages))
   }
 
@@ -211,7 +212,7 @@ async function upsertTold(db: StateDb, told: ToldRow): Promise<void> {
     .execute()
 }
 
-async function insertMessages(db: StateDb, messages: readonly NewMessage[]): Promise<void> {
+async function insertMessages(db: StateDb, messages: readonly (NewMessage | NewChangeMessage)[]): Promise<void> {
   if (messages.length === 0) return
   await db
     .insertInto('alert_message')

@@ -1,7 +1,7 @@
 /** What happened: runs, actions, totals, metrics, and how long they are kept. */
 import { sql } from 'kysely'
 import { exitCodes, LostClaimError } from '../errors.js'
-import type { Finding } from '../task.js'
+import type { Change, Finding } from '../task.js'
 import { retryAtAfterFailure, type ClaimIdentity } from './claims.js'
 import { countedBuckets, emptyHistogram } from './histogram.js'
 import type { Outcome, StateDb } from './tables.js'
@@ -31,6 +31,8 @@ export interface TaskRunRecord {
   readonly remaining: number | undefined
   readonly actionCount: number
   readonly findings: readonly Finding[]
+  /** Kept until the alerts have made messages of them. */
+  readonly changes: readonly Change[]
   readonly traceId: string | undefined
   readonly metrics: readonly MetricValue[]
   /** The slot to store as finished; undefined when the slot stays due or the task has none. */
@@ -163,8 +165,26 @@ export async function finishTaskRun(db: StateDb, record: TaskRunRecord): Promise
             ),
     }))
     .execute()
+  await insertChanges(db, record)
   await addToTotals(db, record)
   await storeMetrics(db, record)
+}
+
+async function insertChanges(db: StateDb, { changes, task, slotId }: TaskRunRecord): Promise<void> {
+  if (changes.length === 0) return
+  await db
+    .insertInto('change')
+    .values(
+      changes.map(({ key, summary, details = {}, links = [] }) => ({
+        task,
+        slot_id: slotId,
+        key,
+        summary,
+        details: JSON.stringify(details),
+        links: JSON.stringify(links),
+      })),
+    )
+    .execute()
 }
 
 async function addToTotals(db: StateDb, record: TaskRunRecord): Promise<void> {

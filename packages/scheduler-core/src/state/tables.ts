@@ -9,10 +9,10 @@ import {
   type RawBuilder,
   type SqlBool,
 } from 'kysely'
-import type { AlertContent, AlertTransition } from '../alerts/channel.js'
+import type { AlertContent, ChangeContent, MessageTransition } from '../alerts/channel.js'
 import type { AlertRow } from '../alerts/plan-alerts.js'
 import type { ToldRow } from '../alerts/plan-messages.js'
-import type { Finding, Severity } from '../task.js'
+import type { ChangeLink, Finding, Severity } from '../task.js'
 
 type Timestamp = ColumnType<Date, Date | string, Date | string>
 type NullableTimestamp = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>
@@ -180,8 +180,8 @@ export interface StateDatabase {
     channel: string
     name: string
     incident_at: Timestamp
-    transition: AlertTransition
-    content: JSONColumnType<StoredContent, string, string>
+    transition: MessageTransition
+    content: JSONColumnType<StoredContent | ChangeContent, string, string>
     at: Timestamp
     state: ColumnType<'waiting' | 'accepted' | 'dead', never, 'waiting' | 'accepted' | 'dead'>
     attempts: Generated<number>
@@ -191,6 +191,16 @@ export interface StateDatabase {
     receipt: string | null
     reason: string | null
     dead_at: NullableTimestamp
+  }
+  change: {
+    id: GeneratedAlways<string>
+    task: string
+    slot_id: string
+    key: string
+    summary: string
+    details: JSONColumnType<Readonly<Record<string, unknown>>, string, string>
+    links: JSONColumnType<readonly ChangeLink[], string, string>
+    at: Generated<Date>
   }
   alert_channel: {
     channel: string

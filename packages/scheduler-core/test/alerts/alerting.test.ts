@@ -32,7 +32,7 @@ class Scheduler {
       budgetMs,
       now: () => at(this.minutes),
       remainingMs: () => 10_000,
-      timer: { monotonicMs: () => 0, after: () => () => undefined },
+      timer: { monotonicMs: () => 0, hostNow: () => new Date(0), after: () => () => undefined },
       signal: new AbortController().signal,
       random: () => 0,
       safe: safeText(),

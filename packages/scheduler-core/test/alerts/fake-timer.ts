@@ -8,6 +8,10 @@ export class FakeTimer implements Timer {
     return 0
   }
 
+  hostNow(): Date {
+    return new Date(0)
+  }
+
   after(_ms: number, call: () => void): () => void {
     this.#calls.push(call)
     return () => {

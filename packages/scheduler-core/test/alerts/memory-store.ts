@@ -1,12 +1,19 @@
 /** The alerts' store in memory, for months of runs in seconds. It passes the same contract as PostgreSQL's (`store.test.ts`). */
 import { randomUUID } from 'node:crypto'
-import type { AlertChanges, AlertStore, ClaimedMessage, Settlement } from '../../src/alerts/alert-store.js'
+import type {
+  AlertChanges,
+  AlertStore,
+  ClaimedAlertMessage,
+  ClaimedMessage,
+  Settlement,
+} from '../../src/alerts/alert-store.js'
 import type { AlertRow } from '../../src/alerts/plan-alerts.js'
-import type { NewMessage, ToldRow } from '../../src/alerts/plan-messages.js'
+import type { ChangeRow } from '../../src/alerts/plan-changes.js'
+import type { NewChangeMessage, NewMessage, ToldRow } from '../../src/alerts/plan-messages.js'
 import type { AlertReading, EvidenceRow } from '../../src/state/alert-rows.js'
 
 interface Stored {
-  readonly message: NewMessage
+  readonly message: NewMessage | NewChangeMessage
   readonly seq: number
   readonly state: 'waiting' | 'accepted' | 'dead'
   readonly attempts: number
@@ -35,6 +42,7 @@ export class MemoryAlertStore implements AlertStore {
   readonly channels = new Map<string, ChannelState>()
   messages: Stored[] = []
   evidence: EvidenceRow[] = []
+  changes: ChangeRow[] = []
   mutes: AlertReading['mutes'] = []
   facts: Facts = { tasks: [], runs: [] }
   #seq = 0
@@ -64,6 +72,7 @@ export class MemoryAlertStore implements AlertStore {
         untouched: attempts === 0 && leasedUntil === undefined,
       })),
       evidence: [...this.evidence],
+      changes: [...this.changes],
       channels: [...names].map((channel) => {
         const ours = this.messages.filter(({ message }) => message.channel === channel)
         const dead = ours.filter(({ state }) => state === 'dead').sort((a, b) => Number(b.deadAt) - Number(a.deadAt))
@@ -88,7 +97,7 @@ export class MemoryAlertStore implements AlertStore {
   async evaluate(plan: (reading: AlertReading) => AlertChanges | undefined): Promise<AlertChanges | undefined> {
     const changes = plan(await this.read())
     if (changes === undefined) return undefined
-    const { alerts, messages, evaluated } = changes
+    const { alerts, messages, evaluated, changes: done } = changes
     for (const name of alerts.forgotten) this.rows.delete(name)
     for (const row of alerts.changed) this.rows.set(row.name, row)
     for (const told of messages.untold) this.told.delete(pairOf(told))
@@ -96,14 +105,16 @@ export class MemoryAlertStore implements AlertStore {
     for (const { id, reason } of messages.dead) this.#change(id, { state: 'dead', reason, deadAt: this.#now() })
     for (const { id, transition, content } of messages.rewritten) {
       const stored = this.messages.find(({ message }) => message.id === id)
-      if (stored !== undefined) this.#change(id, { message: { ...stored.message, transition, content } })
+      if (stored !== undefined && stored.message.transition !== 'completed')
+        this.#change(id, { message: { ...stored.message, transition, content } })
     }
-    await this.insertMessages(messages.messages)
+    await this.insertMessages([...messages.messages, ...done.messages])
+    this.changes = this.changes.filter(({ id }) => !done.taken.includes(id))
     this.evidence = this.evidence.filter(({ id }) => !evaluated.includes(id))
     return changes
   }
 
-  async insertMessages(messages: readonly NewMessage[]): Promise<void> {
+  async insertMessages(messages: readonly (NewMessage | NewChangeMessage)[]): Promise<void> {
     for (const message of messages) {
       if (this.messages.some((stored) => stored.message.id === message.id)) continue
       this.#seq += 1
@@ -146,19 +157,23 @@ export class MemoryAlertStore implements AlertStore {
         !isLeased(stored, now) &&
         !ours.slice(0, index).some(({ message }) => message.name === stored.message.name),
     )
-    const next = heads.find(({ receipt }) => receipt === undefined) ?? heads[0]
+    const ofAlerts = heads.filter(({ message }) => message.transition !== 'completed')
+    const next = ofAlerts.find(({ receipt }) => receipt === undefined) ?? ofAlerts[0] ?? heads[0]
     return next === undefined ? undefined : this.#lease(next, now + leaseMs, undefined)
   }
 
   async claimDigest(channel: string, leaseMs: number) {
     const now = this.#now().getTime()
     if ((this.channels.get(channel)?.holdUntil ?? 0) > now) return undefined
-    const ours = this.messages.filter(({ message, state }) => message.channel === channel && state !== 'dead')
+    const ours = this.messages.filter(
+      ({ message, state }) => message.channel === channel && state !== 'dead' && message.transition !== 'completed',
+    )
     const [first] = ours
     if (first === undefined || isLeased(first, now) || first.nextAttemptAt > now) return undefined
     const id = first.digestId ?? randomUUID()
     const together = ours.filter(({ digestId }) => digestId === first.digestId)
-    return { id, messages: together.map((stored) => this.#lease(stored, now + leaseMs, id)) }
+    const messages = together.map((stored) => this.#lease(stored, now + leaseMs, id) as ClaimedAlertMessage)
+    return { id, messages }
   }
 
   async settle(messages: readonly ClaimedMessage[], settlement: Settlement): Promise<void> {
@@ -206,7 +221,15 @@ export class MemoryAlertStore implements AlertStore {
   }
 
   #bury(
-    { id, channel, name, incidentAt, transition, at, attempts }: Omit<ClaimedMessage, 'alert' | 'receipt'>,
+    {
+      id,
+      channel,
+      name,
+      incidentAt,
+      transition,
+      at,
+      attempts,
+    }: Pick<ClaimedMessage, 'id' | 'channel' | 'name' | 'incidentAt' | 'transition' | 'at' | 'attempts'>,
     reason: string,
     cause: 'refused' | 'expired',
   ): void {
@@ -230,8 +253,13 @@ export class MemoryAlertStore implements AlertStore {
   #lease(stored: Stored, leasedUntil: number, digestId: string | undefined): ClaimedMessage {
     const attempts = stored.attempts + 1
     this.#change(stored.message.id, { attempts, leasedUntil, digestId })
+    const claim = { attempts, receipt: stored.receipt }
+    if (stored.message.transition === 'completed') {
+      const { content, ...message } = stored.message
+      return { ...message, change: content, ...claim }
+    }
     const { content, ...message } = stored.message
-    return { ...message, alert: content, attempts, receipt: stored.receipt }
+    return { ...message, alert: content, ...claim }
   }
 
   #alive(id: string): Stored | undefined {

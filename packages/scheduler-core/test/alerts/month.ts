@@ -230,6 +230,7 @@ export async function simulateMonth({
     channels: [each, digest],
     heartbeats: [heartbeat],
     channelsFor: () => ['pager', 'chat'],
+    channelsForChange: () => [],
   }
   const input: AlertInput = {
     routing,
@@ -292,7 +293,7 @@ export async function simulateMonth({
       expectedIntervalMs: intervalMs,
       now: () => new Date(now),
       remainingMs: () => 10_000,
-      timer: { monotonicMs: () => now - start, after: () => () => undefined },
+      timer: { monotonicMs: () => now - start, hostNow: () => new Date(now), after: () => () => undefined },
       signal: new AbortController().signal,
       random,
       safe: safeText(),

@@ -6,7 +6,7 @@ import { exitCodes } from '../../src/errors.js'
 import type { RunInput } from '../../src/pipeline.js'
 import { PostgresAlertStore } from '../../src/state/alert-store.js'
 import { registerTask } from '../../src/registry.js'
-import type { AnyTask, Finding } from '../../src/task.js'
+import type { AnyTask, Change, Finding, TaskResult } from '../../src/task.js'
 import { createWorld, entry, run, type World } from '../support.js'
 import { finding } from './rows.js'
 import { Webhook } from './webhook.js'
@@ -17,6 +17,7 @@ beforeEach(async () => {
   world = await createWorld()
   provider = new Webhook()
   await provider.start()
+  changes = []
 })
 afterEach(async () => {
   await provider.stop()
@@ -24,12 +25,13 @@ afterEach(async () => {
 })
 
 let findings: readonly Finding[] = []
+let changes: readonly Change[] = []
 const health = (change: { readonly onRun?: () => void } = {}) =>
   entry({
     name: 'health',
     run: () => {
       change.onRun?.()
-      return Promise.resolve({ outcome: 'succeeded', findings })
+      return Promise.resolve({ outcome: 'succeeded', findings, changes })
     },
   })
 const go = (change: Partial<RunInput> = {}, tasks = [health()]) =>
@@ -288,6 +290,88 @@ describe('the scheduler itself', () => {
   })
 })
 
+describe('a change', () => {
+  const daily = { kind: 'interval', everyMs: 86_400_000 } as const
+  const backup = (change: object = {}, result: object = {}) =>
+    entry({
+      name: 'backup',
+      schedule: daily,
+      run: () =>
+        Promise.resolve({
+          outcome: 'succeeded',
+          changes: [{ key: 'completed', summary: 'Backup b1 was taken', ...change }],
+          ...result,
+        } as TaskResult),
+    })
+  const left = () => world.database.query('SELECT FROM scheduler.change')
+
+  it('is told once, by the run that made it', async () => {
+    await go({}, [backup()])
+    expect(provider.at('pager')).toEqual(['completed backup/completed'])
+    await go({}, [backup()])
+    expect(provider.at('pager')).toHaveLength(1)
+    expect(await left()).toEqual([])
+    expect(await world.database.query('SELECT FROM scheduler.alert_message')).toEqual([])
+  })
+
+  it('waits for its provider, with the same id, and holds back no alert', async () => {
+    provider.answer = { status: 429, retryAfter: '3600' }
+    await go({}, [backup()])
+    const [{ id } = { id: '' }] = await world.database.query<{ id: string }>('SELECT id FROM scheduler.alert_message')
+    provider.answer = { status: 200 }
+    findings = [finding()]
+    await go({}, [backup(), health()])
+    expect(provider.at('pager')).toEqual(['opened health/queue'])
+    await later()
+    await go({}, [backup(), health()])
+    expect(provider.received.filter(({ transition }) => transition === 'completed')).toMatchObject([{ id }])
+  })
+
+  it.each([
+    [400, 'status 400'],
+    [503, 'too old; last: status 503'],
+  ])('that is answered by %i until it is too old is a dead letter', async (status, reason) => {
+    provider.answer = { status }
+    await go({}, [backup()])
+    await world.database.query(`UPDATE scheduler.alert_message SET at = at - interval '30 days'`)
+    await later()
+    await go({}, [backup()])
+    const store = new PostgresAlertStore(world.connections, 'scheduler')
+    expect(await store.selectDeadLetters(10)).toContainEqual(
+      expect.objectContaining({ channel: 'pager', name: 'backup/completed', transition: 'completed', reason }),
+    )
+  })
+
+  it('is told to nobody where it is muted, or where no channel has a time line', async () => {
+    const store = new PostgresAlertStore(world.connections, 'scheduler')
+    await run(world, [])
+    await store.mute('backup/*', new Date(Date.now() + 3_600_000), undefined)
+    await go({}, [backup()])
+    await store.unmute('backup/*')
+    const { sendChange: _, ...without } = provider.channel('pager')
+    await go({ force: true, alerts: provider.input({}, [without]) }, [backup()])
+    await go({}, [backup()])
+    expect(provider.at('pager')).toEqual([])
+    expect(await left()).toEqual([])
+  })
+
+  it('of a third-party task is checked like its findings', async () => {
+    const outcomes = []
+    for (const [change, result] of [
+      [{ key: 1 }, {}],
+      [{ links: [{ href: 'javascript:alert(1)' }] }, {}],
+      [{ details: { size: 1n } }, {}],
+      [{}, { outcome: 'partial', remaining: 1 }],
+      [{ links: [{ href: 'https://example.com/b1', text: 'b1' }] }, {}],
+    ]) {
+      const { tasks } = await go({ force: true }, [backup(change, result)])
+      outcomes.push(tasks[0]?.run?.errorCode ?? tasks[0]?.run?.outcome)
+    }
+    expect(outcomes).toEqual([...Array<string>(4).fill('invalid-result'), 'succeeded'])
+    expect(provider.at('pager').filter((told) => told.startsWith('completed'))).toHaveLength(1)
+  })
+})
+
 describe('the cost', () => {
   it('of a run that finds nothing is one reading statement, and no writing one', async () => {
     findings = []
@@ -349,8 +433,12 @@ describe('a process that dies', () => {
         world = await createWorld()
         provider.received.length = 0
         findings = [finding()]
+        changes = [{ key: 'completed', summary: 'done' }]
         const { connections, died } = dying(nth, loses)
         await go({ connections }).catch(() => undefined)
+        const recorded = await world.database.query(`SELECT FROM scheduler.task_run`).catch(() => [])
+        // From here on only what the dead process left is told.
+        if (recorded.length > 0) changes = []
         if (!died()) {
           // It was never so short that this test tries nothing.
           expect(nth).toBeGreaterThan(6)
@@ -360,6 +448,9 @@ describe('a process that dies', () => {
           UPDATE scheduler.task SET ticket = NULL; DELETE FROM scheduler.claim`)
         await later()
         await go()
+        const done = provider.received.filter(({ transition }) => transition === 'completed')
+        // The task is run again where its record was lost, so it has then done two things.
+        expect(done.length, `transaction ${nth}`).toBeGreaterThanOrEqual(1)
         const told = provider.received.filter(({ path, name }) => path === '/pager' && name === 'health/queue')
         expect(new Set(told.map(({ id }) => id)).size, `transaction ${nth}`).toBe(1)
         expect(told.length, `transaction ${nth}`).toBeLessThanOrEqual(2)

@@ -56,5 +56,6 @@ export function after(
 }
 
 export function routingOf(channels: readonly AlertChannel[], channelsFor?: AlertRouting['channelsFor']): AlertRouting {
-  return { channels, heartbeats: [], channelsFor: channelsFor ?? (() => channels.map(({ name }) => name)) }
+  const all = () => channels.map(({ name }) => name)
+  return { channels, heartbeats: [], channelsFor: channelsFor ?? all, channelsForChange: all }
 }

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AlertChanges, AlertStore } from '../../src/alerts/alert-store.js'
 import type { AlertRow } from '../../src/alerts/plan-alerts.js'
-import type { NewMessage, ToldRow } from '../../src/alerts/plan-messages.js'
+import type { NewChangeMessage, NewMessage, ToldRow } from '../../src/alerts/plan-messages.js'
 import { PostgresAlertStore } from '../../src/state/alert-store.js'
 import { createWorld, type World } from '../support.js'
 import { MemoryAlertStore } from './memory-store.js'
@@ -44,6 +44,7 @@ const told = (change: Partial<ToldRow> = {}): ToldRow => ({
 const changes = (change: Partial<AlertChanges['messages']> = {}, rows: readonly AlertRow[] = []): AlertChanges => ({
   alerts: { rows, changed: rows, forgotten: [], transitions: [] },
   messages: { messages: [], rewritten: [], told: [], untold: [], dead: [], ...change },
+  changes: { messages: [], taken: [] },
   evaluated: [],
 })
 
@@ -83,6 +84,29 @@ describe.each(['PostgreSQL', 'memory'])('the store in %s', (kind) => {
       }),
     ).rejects.toThrow('a plan')
     expect(await store.read()).toMatchObject({ rows: [], waiting: [] })
+  })
+
+  it('gives changes after alerts, whatever came first, and to no digest', async () => {
+    const content = { task: 'backup', changeKey: 'completed', slotId: 's', summary: 'done', details: {}, links: [] }
+    const done: NewChangeMessage = {
+      ...message(),
+      id: randomUUID(),
+      name: 'backup/completed',
+      transition: 'completed',
+      content,
+    }
+    await store.insertMessages([done, message()])
+    expect(await store.claimNext('pager', minute)).toMatchObject({ name: 'health/queue', transition: 'opened' })
+    const claimed = await store.claimNext('pager', minute)
+    expect(claimed).toMatchObject({ id: done.id, transition: 'completed', change: content, attempts: 1 })
+    await store.insertMessages([{ ...done, id: randomUUID(), channel: 'chat' }])
+    expect(await store.claimDigest('chat', minute)).toBeUndefined()
+    await store.settle([claimed!], { outcome: 'dead', reason: 'status 400' })
+    expect((await store.read()).channels).toContainEqual(
+      expect.objectContaining({ channel: 'pager', waiting: 1, deadLetters: 1, lastDeadReason: 'status 400' }),
+    )
+    now = at(10 * 60)
+    expect(await store.expire(hour)).toBe(2)
   })
 
   it('keeps a message that is there, whoever inserts it again', async () => {

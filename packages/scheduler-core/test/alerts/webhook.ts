@@ -9,7 +9,7 @@ import type { HttpClient, HttpRequest } from '../../src/clients.js'
 export interface Received {
   readonly path: string
   readonly id: string
-  readonly transition: AlertMessage['transition']
+  readonly transition: AlertMessage['transition'] | 'completed'
   readonly name: string
   readonly summary: string
 }
@@ -68,6 +68,13 @@ export class Webhook {
           name: `${message.alert.task ?? 'scheduler'}/${message.alert.findingKey}`,
           summary: message.alert.summary,
         }),
+      sendChange: ({ id, change }, { http, timeoutMs, signal }) =>
+        this.#post(http, { timeoutMs, signal }, name, {
+          id,
+          transition: 'completed',
+          name: `${change.task}/${change.changeKey}`,
+          summary: change.summary,
+        }),
     }
   }
 
@@ -85,6 +92,7 @@ export class Webhook {
         channels,
         heartbeats: [this.heartbeat('switch')],
         channelsFor: () => channels.map(({ name }) => name),
+        channelsForChange: () => channels.map(({ name }) => name),
       },
       policy: { ...defaultAlertPolicy, grace: 0, ...change },
       database: 'localhost:5432/test',

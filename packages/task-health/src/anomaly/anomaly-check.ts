@@ -44,7 +44,7 @@ export function anomalyCheck(metric: Metric) {
       .number()
       .min(2)
       .max(20)
-      .default(4.3)
+      .default(5)
       .describe('Robust standard deviations between usual and odd. Less finds more, and raises more false alarms.'),
     downtimeStart: duration({ min: '0s', max: '1d' })
       .prefault('11h')

@@ -113,6 +113,8 @@ const quarterSpread = 2
 const quarterSensitivity = 1.5
 /** What is off by less is not worth a page, however regular the metric. */
 const leastChange = { low: 0.7, high: 1.4 }
+/** Of the evidence in so many standard deviations, the share that half a rate must have for it. */
+const halfEvidence = 2 / 3
 /** Per slot: half of a difference is followed within six hours. */
 const levelGain = 1 - 0.5 ** (1 / 72)
 /** How much of the level is taken out of what is learned: most, or a busy week would widen the spread; not all, or a lasting change would never be learned. */
@@ -205,7 +207,7 @@ class Detector {
   /** While it lasts nothing is learned. It is over when half an hour is closer to the usual than to the threshold. */
   #follow(anomaly: OpenAnomaly, startMs: number, value: number, usually: number): void {
     const half = windowOf(this.#state.recent, recoverySlots)
-    const threshold = this.#threshold(anomaly.direction, this.#expectation().spreadAt(startMs), 1)
+    const threshold = this.#threshold(anomaly.direction, this.#expectation().spreadAt(startMs), 'hour')
     const ratio = logRatio(half.value, half.expected)
     const recovered = anomaly.direction === 'low' ? ratio > threshold / 2 : ratio < threshold / 2
     if (recovered && half.slots >= Math.min(recoverySlots, this.#options.minSlots)) {
@@ -243,15 +245,15 @@ class Detector {
     const hour = windowOf(recent, slotsPerHour)
     const quarter = windowOf(recent, quarterSlots)
     const windows = [
-      { window: quarter, enough: Math.min(quarterSlots, minSlots), factor: quarterSpread * quarterSensitivity },
-      { window: hour, enough: minSlots, factor: 1 },
+      { window: quarter, enough: Math.min(quarterSlots, minSlots), name: 'quarter' as const },
+      { window: hour, enough: minSlots, name: 'hour' as const },
     ].filter(({ window, enough }) => window.slots >= enough && this.#isJudged(window))
     if (windows.length === 0) return undefined
-    for (const { window, factor } of windows) {
+    for (const { window, name } of windows) {
       const ratio = logRatio(window.value, window.expected)
       for (const kind of ['low', 'high'] as const) {
         if (direction !== kind && direction !== 'both') continue
-        const threshold = this.#threshold(kind, spreadNow, factor)
+        const threshold = this.#threshold(kind, spreadNow, name)
         if (kind === 'low' ? ratio < threshold : ratio > threshold) return { kind, measured: measuredOf(window) }
       }
     }
@@ -266,8 +268,12 @@ class Detector {
     return this.#options.direction === 'high' ? Math.max(expected, this.#options.floor) : expected
   }
 
-  #threshold(kind: 'low' | 'high', spreadNow: number, factor: number): number {
-    const distance = this.#options.sensitivity * factor * spreadNow
+  #threshold(kind: 'low' | 'high', spreadNow: number, window: 'quarter' | 'hour'): number {
+    const { sensitivity } = this.#options
+    if (kind === 'low' && window === 'hour')
+      return Math.min(Math.log(leastChange.low), -halfDistance(spreadNow, sensitivity))
+    const factor = window === 'hour' ? 1 : quarterSpread * quarterSensitivity
+    const distance = sensitivity * factor * spreadNow
     return kind === 'low'
       ? Math.min(Math.log(leastChange.low), -distance)
       : Math.max(Math.log(leastChange.high), distance)
@@ -355,4 +361,14 @@ export function isQuiet(startMs: number, quiet: readonly QuietTime[]): boolean {
     // A slot counts as quiet when any of it is.
     return sinceMs < lastsMs || sinceMs > dayMs - slotMs
   })
+}
+
+/**
+ * How far below the usual an hour must be (as a logarithm) for "half is missing" to explain it better than "nothing is wrong" by a fixed
+ * factor of likelihood: at any time of day the same price for a false alarm. A fixed number of standard deviations asks for more than half at
+ * night, when few killmails spread much, and gives away by day what a false alarm less there would pay for.
+ */
+function halfDistance(spread: number, sensitivity: number): number {
+  const evidence = halfEvidence * (sensitivity ** 2 / 2)
+  return Math.LN2 / 2 + (spread ** 2 * evidence) / Math.LN2
 }

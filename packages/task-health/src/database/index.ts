@@ -1,4 +1,5 @@
 import type { AnyCheck } from '../check.js'
+import { clockSkew } from './clock-skew.js'
 import { diskForecast } from './disk.js'
 import { invalidIndexes, sequences, unloggedRelations } from './relations.js'
 import { replicationLag, replicationSlots } from './replication.js'
@@ -23,4 +24,5 @@ export const databaseChecks: readonly AnyCheck[] = [
   checkpoints,
   diskForecast,
   harmful,
+  clockSkew,
 ]

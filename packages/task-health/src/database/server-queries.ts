@@ -78,3 +78,12 @@ export async function selectClusterBytes(db: Kysely<unknown>): Promise<number> {
   )
   return Number(rows[0]?.bytes ?? 0)
 }
+
+/** Milliseconds since 1970, at the moment at which the server answers. */
+export async function selectClock(db: Kysely<unknown>): Promise<number> {
+  const { rows } = await sql<{ ms: number }>`
+    SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8 * 1000 AS ms`.execute(db)
+  const [row] = rows
+  if (row === undefined) throw new Error('the server does not know the time')
+  return row.ms
+}

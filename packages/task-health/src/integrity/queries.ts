@@ -144,53 +144,65 @@ export async function selectWithoutParticipants(
   return sampledOf(rows, sample.window)
 }
 
+/** A column by which rows belong to others. */
+interface Reference {
+  readonly column: string
+  /** Of the relation that they belong to. */
+  readonly key: string
+  readonly type: RawBuilder<unknown>
+  /** Smaller than every value. */
+  readonly first: string
+}
+
+const toBattle: Reference = { column: 'battle_id', key: 'id', type: sql`uuid`, first: firstBattle }
+const toKillmail: Reference = { column: 'killmail_id', key: 'killmail_id', type: sql`bigint`, first: '-1' }
+
+type Window = Pick<Sample, 'window' | 'after' | 'remembered'>
+
 /**
- * Rows of a relation that belong to a battle which is not there. The window moves by battle and comes to an end within one only if that
- * has more rows than the window: then the rest of it is passed over, not the next battle.
+ * Rows of a relation that belong to what is not there. The window moves by what they belong to, and comes to an end within one of these only
+ * if that has more rows than the window: then the rest of them is passed over, not the next one.
  */
-export async function selectWithoutBattle(
+async function selectOrphans(
   db: Kysely<unknown>,
-  settings: HealthSettings,
   relation: string,
-  { window, after = firstBattle, remembered }: Pick<Sample, 'window' | 'after' | 'remembered'>,
+  { column, key, type, first }: Reference,
+  owners: string,
+  { window, after = first, remembered }: Window,
 ): Promise<Sampled> {
+  const owner = sql.id(column)
   const { rows } = await sql<SampledRow>`
     WITH in_window AS (
-      SELECT r.battle_id FROM ${tableOf(relation)} r
-      WHERE r.battle_id > ${after}::uuid ORDER BY r.battle_id LIMIT ${window}),
+      SELECT r.${owner} AS owner FROM ${tableOf(relation)} r
+      WHERE r.${owner} > ${after}::${type} ORDER BY r.${owner} LIMIT ${window}),
     looked_at AS (
-      SELECT d.battle_id::text AS key, NOT EXISTS (
-        SELECT 1 FROM ${tableOf(settings.battles)} b WHERE b.id = d.battle_id ${byIndex}) AS is_wrong
+      SELECT d.owner::text AS key, NOT EXISTS (
+        SELECT 1 FROM ${tableOf(owners)} o WHERE o.${sql.id(key)} = d.owner ${byIndex}) AS is_wrong
       FROM (
-        SELECT battle_id FROM in_window
+        SELECT owner FROM in_window
         UNION
-        SELECT m.id FROM unnest(${remembered}::uuid[]) m (id)
-        WHERE EXISTS (SELECT 1 FROM ${tableOf(relation)} r WHERE r.battle_id = m.id ${byIndex})) d)
-    ${summary(sql`battle_id`)}`.execute(db)
+        SELECT m.owner FROM unnest(${remembered}::${type}[]) m (owner)
+        WHERE EXISTS (SELECT 1 FROM ${tableOf(relation)} r WHERE r.${owner} = m.owner ${byIndex})) d)
+    ${summary(sql`owner`)}`.execute(db)
   return sampledOf(rows, window)
 }
 
-/** Rows of a relation that belong to a killmail which is not there; the window moves by the number of the killmail. */
-export async function selectWithoutKillmail(
+export function selectWithoutBattle(
   db: Kysely<unknown>,
-  settings: HealthSettings,
+  { battles }: HealthSettings,
   relation: string,
-  { window, after = '-1', remembered }: Pick<Sample, 'window' | 'after' | 'remembered'>,
-): Promise<Sampled> {
-  const { rows } = await sql<SampledRow>`
-    WITH in_window AS (
-      SELECT r.killmail_id FROM ${tableOf(relation)} r
-      WHERE r.killmail_id > ${after}::bigint ORDER BY r.killmail_id LIMIT ${window}),
-    looked_at AS (
-      SELECT d.killmail_id::text AS key, NOT EXISTS (
-        SELECT 1 FROM ${tableOf(settings.killmails)} k WHERE k.killmail_id = d.killmail_id ${byIndex}) AS is_wrong
-      FROM (
-        SELECT killmail_id FROM in_window
-        UNION
-        SELECT m.id FROM unnest(${remembered}::bigint[]) m (id)
-        WHERE EXISTS (SELECT 1 FROM ${tableOf(relation)} r WHERE r.killmail_id = m.id ${byIndex})) d)
-    ${summary(sql`killmail_id`)}`.execute(db)
-  return sampledOf(rows, window)
+  sample: Window,
+) {
+  return selectOrphans(db, relation, toBattle, battles, sample)
+}
+
+export function selectWithoutKillmail(
+  db: Kysely<unknown>,
+  { killmails }: HealthSettings,
+  relation: string,
+  sample: Window,
+) {
+  return selectOrphans(db, relation, toKillmail, killmails, sample)
 }
 
 /** Of the newest killmails, those that say they belong to a battle which does not know them. */

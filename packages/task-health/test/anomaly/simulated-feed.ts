@@ -9,11 +9,13 @@
  */
 
 /** Killmails by hour of day, UTC. */
-const hours = [93, 64, 29, 58, 58, 41, 67, 40, 46, 41, 37, 17, 88, 75, 85, 77, 103, 107, 160, 164, 160, 131, 140, 119]
+export const hours = [
+  93, 64, 29, 58, 58, 41, 67, 40, 46, 41, 37, 17, 88, 75, 85, 77, 103, 107, 160, 164, 160, 131, 140, 119,
+]
 /** Killmails per day, from Sunday on. */
-const weekdays = [103, 68, 91, 74, 98, 86, 112]
+export const weekdays = [103, 68, 91, 74, 98, 86, 112]
 /** Percent of groups, by how many killmails they have. */
-const groupSizes: readonly (readonly [number, number, number])[] = [
+export const groupSizes: readonly (readonly [number, number, number])[] = [
   [1, 1, 41.5],
   [2, 2, 39.3],
   [3, 3, 6],
@@ -25,8 +27,8 @@ const groupSizes: readonly (readonly [number, number, number])[] = [
   [11, 15, 0.2],
   [16, 30, 0.7],
 ]
-const groupMean = 2.23
-const killmailsPerDay = 15_200
+export const groupMean = 2.23
+export const killmailsPerDay = 15_200
 const minuteMs = 60_000
 /** A Sunday. */
 const startMs = Date.UTC(2026, 0, 4)

@@ -1,6 +1,7 @@
 /** Every condition really produced, on a server of its own: some of them belong to the whole server. */
 import { startPostgres, createTestDatabase, type TestDatabase, type TestServer } from '@battlescope/scheduler-testing'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { clockSkew } from '../../src/database/clock-skew.js'
 import { invalidIndexes, sequences, unloggedRelations } from '../../src/database/relations.js'
 import { replicationSlots } from '../../src/database/replication.js'
 import { cacheMisses, checkpoints, harmful } from '../../src/database/server.js'
@@ -242,6 +243,18 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
     ])
     const accepted = { accepted: found.map(({ subject }) => subject) }
     expect((await look(harmful, { url: database.url, options: accepted })).found).toEqual([])
+  })
+
+  it('finds that the clocks are apart, on either side, and nothing where they are not', async () => {
+    const minuteMs = 60_000
+    const at = (hostAheadMs: number) => look(clockSkew, { url: database.url, hostAheadMs })
+    expect((await at(0)).found).toEqual([])
+    const behind = await at(minuteMs)
+    expect(behind.found).toMatchObject([{ summary: expect.stringMatching(/^the clock .* ms behind this/) as string }])
+    expect(behind.gauges['clock_skew_seconds']).toBeCloseTo(-60, 0)
+    expect((await at(-minuteMs)).found).toMatchObject([
+      { summary: expect.stringMatching(/^the clock .* ms ahead of this/) as string },
+    ])
   })
 
   it('finds that checkpoints are requested too often', async () => {

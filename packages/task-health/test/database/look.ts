@@ -17,13 +17,15 @@ export interface LookOptions {
   readonly options?: Readonly<Record<string, unknown>>
   readonly now?: Date
   readonly memory?: unknown
+  /** Milliseconds that the clock of this machine is ahead of what it is. */
+  readonly hostAheadMs?: number
 }
 
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 
 export async function look(
   check: AnyCheck,
-  { url, options = {}, now = new Date(0), memory }: LookOptions,
+  { url, options = {}, now = new Date(0), memory, hostAheadMs = 0 }: LookOptions,
 ): Promise<Look> {
   const connections = openConnections({ url, applicationName: 'health-test' })
   const given = { ...z.object(check.options as z.ZodRawShape).parse({}), ...options } as never
@@ -35,6 +37,8 @@ export async function look(
         // Another object each time: what is shared within a run must not be shared between two.
         now: new Date(now),
         memory: memory === undefined ? undefined : { at: now, value: memory },
+        monotonicMs: () => performance.now(),
+        hostNow: () => new Date(Date.now() + hostAheadMs),
         signal: new AbortController().signal,
         logger: silent,
       } as unknown as CheckContext,
