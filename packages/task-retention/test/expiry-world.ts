@@ -109,7 +109,9 @@ export async function createExpiryWorld(server?: TestServer): Promise<ExpiryWorl
       const { relation } = of.policy
       const key = sql.id('t', of.keyColumns[0]?.name ?? '')
       const { rows } = await sql<{ key: string }>`
-        SELECT ${key}::text AS key FROM ${tableOf(relation)} t WHERE ${stillExpired(of, 't')} ORDER BY 1`.execute(db)
+        SELECT ${key}::text AS key FROM ${tableOf(relation)} t WHERE ${stillExpired(of, 't', () => sql<boolean>`true`)} ORDER BY 1`.execute(
+        db,
+      )
       return rows.map((row) => plainKey(row.key))
     },
     async remove(policy) {

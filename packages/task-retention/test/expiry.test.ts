@@ -1,7 +1,9 @@
+import { openConnections } from '@battlescope/database'
+import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { startPostgres, type TestServer } from '@battlescope/scheduler-testing'
 import { selectExpiredKeys } from '../src/expiry-queries.js'
-import { expiryOf } from '../src/expiry.js'
+import { expiryOf, stillExpired, type Among } from '../src/expiry.js'
 import { battleId, createExpiryWorld, horizon, type ExpiryWorld } from './expiry-world.js'
 
 describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
@@ -72,6 +74,37 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       expect(await world.expired('killmails')).toEqual([])
       // battle_killmails has an index on battle_id: that is cheap enough to ask in every statement.
       expect(await world.still(await world.expiry('killmails'))).toEqual([])
+    })
+
+    it('stays when it joined a live battle while the deleting statement waited for it', async () => {
+      await world.battle(1)
+      await world.battle(2, '1 day')
+      await world.killmail({ id: 1, battle: 1 })
+      await world.killmail({ id: 2, battle: 1 })
+      const expiry = await world.expiry('killmails')
+      const named: Among = (alias) => sql<boolean>`${sql.id(alias, 'killmail_id')} IN (1, 2)`
+      const connections = openConnections({ url: world.database.url, applicationName: 'test' })
+      const limits = { statementTimeoutMs: 20_000, lockTimeoutMs: 20_000 }
+      const deleteThem = () =>
+        connections.transaction(limits, async ({ db }) => {
+          await sql`DELETE FROM pilot_ship_history t WHERE ${named('t')}`.execute(db)
+          const { rows } = await sql<{ id: string }>`
+            DELETE FROM killmail_events t WHERE ${named('t')} AND ${stillExpired(expiry, 't', named)}
+            RETURNING killmail_id::text AS id`.execute(db)
+          return rows
+        })
+      try {
+        let deleting: ReturnType<typeof deleteThem> | undefined
+        await connections.transaction(limits, async ({ db }) => {
+          await sql`UPDATE killmail_events SET battle_id = ${battleId(2)} WHERE killmail_id = 1`.execute(db)
+          deleting = deleteThem()
+          const waits = 'SELECT FROM pg_locks WHERE NOT granted AND transactionid IS NOT NULL'
+          while ((await world.database.query(waits)).length === 0);
+        })
+        expect(await deleting).toEqual([{ id: '2' }])
+      } finally {
+        await connections.close()
+      }
     })
 
     it('stays with the newest battle', async () => {

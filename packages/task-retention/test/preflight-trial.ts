@@ -169,7 +169,9 @@ async function deleteBatch(
       WHERE ${isIn(expiry, batch)} AND ${equal('c', child.columns, 't', child.references)}`.execute(db)
   }
   const { numAffectedRows } = await sql`
-    DELETE FROM ${tableOf(relation)} t WHERE ${isIn(expiry, batch)} AND ${stillExpired(expiry, 't')}`.execute(db)
+    DELETE FROM ${tableOf(relation)} t WHERE ${isIn(expiry, batch)} AND ${stillExpired(expiry, 't', (alias) => isIn(expiry, batch, alias))}`.execute(
+    db,
+  )
   // What a COMMIT would check.
   await run(db, 'SET CONSTRAINTS ALL IMMEDIATE')
   await run(db, 'SET CONSTRAINTS ALL DEFERRED')
@@ -178,8 +180,8 @@ async function deleteBatch(
     : [`${name}: ${String(numAffectedRows)} of ${batch.length} rows were deleted`]
 }
 
-function isIn({ keyColumns }: Expiry, keys: readonly ExpiredKey[]): RawBuilder<boolean> {
-  const own = keyColumns.map(({ name }) => sql`${sql.id('t', name)}::text`)
+function isIn({ keyColumns }: Expiry, keys: readonly ExpiredKey[], alias = 't'): RawBuilder<boolean> {
+  const own = keyColumns.map(({ name }) => sql`${sql.id(alias, name)}::text`)
   const lists = keyColumns.map((_, index) => sql`${keys.map(({ key }) => key[index])}::text[]`)
   return sql`(${sql.join(own)}) IN (SELECT * FROM unnest(${sql.join(lists)}))`
 }
