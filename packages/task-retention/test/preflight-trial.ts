@@ -3,8 +3,9 @@ import { openConnections, type DatabaseConnections } from '@battlescope/database
 import type { TestDatabase } from '@battlescope/scheduler-testing'
 import { sql, type Kysely, type RawBuilder } from 'kysely'
 import { retentionConfig } from '../src/config.js'
-import { selectExpiredKeys, type ExpiredKey } from '../src/expiry-queries.js'
+import { selectExpiredKeys } from '../src/expiry-queries.js'
 import { equal, expiryOf, stillExpired, tableOf, type Expiry } from '../src/expiry.js'
+import { unpackKeys, type ExpiredKey } from '../src/key-queue.js'
 import { horizonsOf, keyOf, resolvePolicies } from '../src/policy.js'
 import { selectPreflightFacts } from '../src/preflight-queries.js'
 import { judgePreflight, type PreflightReport } from '../src/preflight.js'
@@ -75,7 +76,7 @@ async function tryOut(db: Kysely<unknown>, role: string, draft: SchemaDraft): Pr
   for (const { policy } of ready) {
     const expiry = expiryOf(report, policy.name, horizonsOf(policies, slotAt), undefined)
     try {
-      const keys = await selectExpiredKeys(db, expiry, { limit: 1000 })
+      const keys = (await selectExpiredKeys(db, expiry, { limit: 1000 })).flatMap(unpackKeys)
       violations.push(...(await inspect(db, expiry, keys)))
       for (let first = 0; first < keys.length; first += batchRows) {
         const batch = keys.slice(first, first + batchRows)
