@@ -124,7 +124,9 @@ export async function deleteArchivedChildren(db: Kysely<unknown>, child: ChildSh
     WITH gone AS (
       DELETE FROM ${tableOf(child.relation)} t WHERE ${isAmong('t', child.linkColumns, targets)}
       RETURNING ${sql.join(fields.map((name) => sql.id('t', name)))}, t.xmin AS row_version)
-    SELECT ${digest('gone', fields)} FROM gone`.execute(db)
+    SELECT ${digest('x', fields)} FROM (SELECT * FROM gone ORDER BY ${sql.join(fields.map((name) => sql.id('gone', name)))}) x`.execute(
+    db,
+  )
   return rows[0] ?? { rows: 0, hash: '' }
 }
 
@@ -140,7 +142,9 @@ export async function deleteArchivedRows(
     WITH gone AS (
       DELETE FROM ${tableOf(parent.relation)} t WHERE ${mayStillGo(deletable, parent, keys)}
       RETURNING ${sql.join(fields.map((name) => sql.id('t', name)))}, t.xmin AS row_version)
-    SELECT ${digest('gone', fields)} FROM gone`.execute(db)
+    SELECT ${digest('x', fields)} FROM (SELECT * FROM gone ORDER BY ${sql.join(fields.map((name) => sql.id('gone', name)))}) x`.execute(
+    db,
+  )
   return rows[0] ?? { rows: 0, hash: '' }
 }
 
@@ -242,9 +246,12 @@ function keyOrder(alias: string, { keyColumns }: RelationShape): RawBuilder<unkn
   return sql.join(keyColumns.map(({ name }) => sql.id(alias, name)))
 }
 
-/** The same as guards.ts computes: the rows in the order of COPY, which is that of the guard columns. */
+/**
+ * The same as guards.ts computes, over rows `alias` that come in the order of COPY, which is that of the guard columns. The order is the
+ * subquery's, not the aggregate's own, which would carry the texts through the sort: a third of the time. None of the columns is NULL.
+ */
 function digest(alias: string, fields: readonly string[]): RawBuilder<unknown> {
-  const columns = fields.map((name) => sql.id(alias, name))
+  const columns = [...fields, 'row_version'].map((name) => sql`${sql.id(alias, name)}::text`)
   return sql`count(*)::int4 AS rows, encode(sha256(convert_to(coalesce(string_agg(
-    concat_ws(${fieldSeparator}, ${sql.join(columns.map((column) => sql`${column}::text`))}, ${sql.id(alias, 'row_version')}::text), ${rowSeparator} ORDER BY ${sql.join(columns)}), ''), 'UTF8')), 'hex') AS hash`
+    ${sql.join(columns, sql` || ${fieldSeparator} || `)}, ${rowSeparator}), ''), 'UTF8')), 'hex') AS hash`
 }
