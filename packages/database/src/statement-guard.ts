@@ -56,8 +56,25 @@ export function hasEffects(functionName: string): boolean {
   return effectPatterns.some((pattern) => pattern.test(functionName))
 }
 
+/** Texts that were found fit, at most: values are parameters, so a task repeats a handful of texts, whatever it does. */
+const mostRemembered = 200
+/** Longer ones hold values, as COPY does, and do not come again. */
+const longestRemembered = 8 * 1024
+
+/** To read a statement of a kilobyte takes half a millisecond, in which PostgreSQL deletes 20 rows: each text is read once. */
+function rememberingFit(check: (sql: string) => void): (sql: string) => void {
+  const fit = new Set<string>()
+  return (sql) => {
+    if (fit.has(sql)) return
+    check(sql)
+    if (sql.length > longestRemembered) return
+    if (fit.size === mostRemembered) fit.clear()
+    fit.add(sql)
+  }
+}
+
 /** @throws DatabaseError `not-a-read` unless the text is one statement that only reads */
-export function assertRead(sql: string): void {
+export const assertRead = rememberingFit((sql) => {
   const refuse = (reason: string): never => {
     throw new DatabaseError('not-a-read', `not a plain read: ${reason}: ${excerpt(sql)}`, {
       hint: 'reads are SELECT, WITH, VALUES, TABLE, SHOW and EXPLAIN, one at a time; a change belongs into an action',
@@ -71,10 +88,10 @@ export function assertRead(sql: string): void {
   if (keyword === 'explain') assertExplain(rest, refuse)
   else if (keyword !== 'show' && !reads.has(keyword)) return refuse(`it begins with ${keyword.toUpperCase()}`)
   assertNoEffects(statement, refuse)
-}
+})
 
 /** @throws DatabaseError `not-in-transaction` for what would end the transaction, or outlive it on a pooled connection */
-export function assertInTransaction(sql: string): void {
+export const assertInTransaction = rememberingFit((sql) => {
   const refuse = (reason: string): never => {
     throw new DatabaseError('not-in-transaction', `${reason}: ${excerpt(sql)}`, {
       hint: 'the transaction is begun and ended for you, and its connection is shared: use SET LOCAL, and transaction-level locks',
@@ -96,7 +113,7 @@ export function assertInTransaction(sql: string): void {
     const outliving = whatOutlives(statement)
     if (outliving !== undefined) refuse(`${outliving} would outlive the transaction`)
   }
-}
+})
 
 const sessionStatements = new Set(['reset', 'listen', 'unlisten', 'prepare', 'deallocate', 'discard', 'load'])
 

@@ -159,6 +159,15 @@ const harmless = new Set(
   ),
 )
 
+it('what was fit once is fit again, for a transaction no reader, and what was refused is refused again', () => {
+  for (let time = 0; time < 2; time += 1) {
+    assertInTransaction('DELETE FROM remembered')
+    expect(() => assertRead('DELETE FROM remembered')).toThrow('it begins with DELETE')
+    assertRead('SELECT pg_sleep(1)')
+    expect(() => assertRead('SELECT pg_sleep(1); SELECT 1')).toThrow('several statements in one')
+  }
+})
+
 describe.each([15, 17] as const)('functions with effects, on PostgreSQL %i', (major) => {
   it('are all refused: every volatile function of pg_catalog is known to this list or to the guard', async () => {
     const database = await createTestDatabase({ server: await sharedServer(major) })

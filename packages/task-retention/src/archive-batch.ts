@@ -60,7 +60,7 @@ function describeObjects(
 
 function keyAt(relation: RelationShape | ChildShape, guards: Guards, row: number): string {
   const names = guardColumns(relation)
-  return JSON.stringify(relation.keyColumns.map(({ name }) => guards[names.indexOf(name)]?.[row] ?? ''))
+  return JSON.stringify(relation.keyColumns.map(({ name }) => guards[names.indexOf(name)]?.textAt(row) ?? ''))
 }
 
 /** What is left of a batch that was written and verified. */

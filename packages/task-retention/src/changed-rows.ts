@@ -47,7 +47,7 @@ async function compare(
   const rows = await selectGuards(slice.context.db, read.relation, compared, values, names)
   const now = group(rows, places)
   const before = group(
-    Array.from({ length: read.rows }, (_, row) => read.guards.map((column) => column[row] ?? '')),
+    Array.from({ length: read.rows }, (_, row) => read.guards.map((column) => column.textAt(row))),
     places,
   )
   return changedKeys(before, now)

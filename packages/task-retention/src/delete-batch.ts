@@ -1,11 +1,11 @@
 /** The transaction in which the rows of a batch leave the database, all or none. */
-import { catalogIn, markDeleted } from '@battlescope/archive'
+import { catalogIn, GuardColumn, markDeleted } from '@battlescope/archive'
 import type { Fenced } from '@battlescope/scheduler-core'
 import { BatchTaken, BatchTooLarge, RowsChanged } from './batch-errors.js'
 import type { BatchPlan, ReadBatch, ReadRelation } from './read-batch.js'
 import { schemaOf } from './archive-batch.js'
 import type { ChildShape } from './batch-shape.js'
-import { assignToParents, digestOf, rowsOf, type Digest } from './guards.js'
+import { assignToParents, digestOf, rowCountOf, rowRange, rowsOf, type Digest } from './guards.js'
 import {
   deleteArchivedChildren,
   deleteArchivedRows,
@@ -53,11 +53,7 @@ export async function deleteArchived(slice: Slice, batch: ReadBatch): Promise<Ti
     const deletedAt = await markDeleted(catalogIn(db, schemaOf(slice)), batch.id)
     if (deletedAt === undefined) throw new BatchTaken()
     const byRelation: Record<string, number> = {}
-    const archived = (first: number, end: number) =>
-      digestOf(
-        batch.parent.guards,
-        Array.from({ length: end - first }, (_, index) => first + index),
-      )
+    const archived = (first: number, end: number) => digestOf(batch.parent.guards, rowRange(first, end))
     if (plan.locks) {
       await slice.sizes.cover(`lock ${parent.name}`, count, async (first, end) => {
         mustEqual(await lockParents(db, plan.shape, cut(batch.keys, first, end)), archived(first, end), parent.name)
@@ -91,10 +87,10 @@ async function deleteArchivedChild(
   const guards = read?.guards ?? []
   const names = guardColumns(child)
   const targets = targetsOf(batch.plan, batch.targets, child)
-  const pointers = child.linkColumns.map(({ name }) => guards[names.indexOf(name)] ?? [])
+  const pointers = child.linkColumns.map(({ name }) => guards[names.indexOf(name)] ?? GuardColumn.empty)
   const owners = assignToParents(pointers, targets)
   const count = (batch.keys[0] ?? []).length
-  const all = [...(guards[0] ?? []).keys()]
+  const all = rowRange(0, rowCountOf(guards))
   const statement = async (first: number, end: number) => {
     const rows = owners.unassigned > 0 ? all : rowsOf(owners, first, end)
     mustEqual(await deleteArchivedChildren(db, child, cut(targets, first, end)), digestOf(guards, rows), child.name)

@@ -2,18 +2,9 @@
 import type { RelationName } from '@battlescope/database'
 import { sql, type Kysely, type RawBuilder } from 'kysely'
 import { and, equal, isDeletable, tableOf, willBeDeletable, type Expiry } from './expiry.js'
+import type { ExpiredKey, KeyPack } from './key-queue.js'
 import { keyOf } from './policy.js'
 import type { KeyColumn } from './preflight-facts.js'
-
-/** One expired row. */
-export interface ExpiredKey {
-  /** Values of the primary key as text, in the order of its columns. */
-  readonly key: readonly string[]
-  /** The time column as text, UTC, with microseconds: `2020-03-01 17:04:05.123456+00`. */
-  readonly time: string
-  /** Its month in UTC: `2020-03`. */
-  readonly month: string
-}
 
 export interface ExpiredKeysOptions {
   readonly limit: number
@@ -29,7 +20,7 @@ export async function selectExpiredKeys(
   db: Kysely<unknown>,
   expiry: Expiry,
   options: ExpiredKeysOptions,
-): Promise<readonly ExpiredKey[]> {
+): Promise<readonly KeyPack[]> {
   const { relation, timeColumn } = expiry.policy
   const source = { relation, timeColumn, keyColumns: expiry.keyColumns }
   return selectKeys(db, source, isDeletable(expiry, 't'), options)
@@ -42,21 +33,26 @@ export interface KeySource {
   readonly keyColumns: readonly KeyColumn[]
 }
 
+/** Rows of a pack: it is what is unpacked at a time. */
+const rowsPerPack = 500
+
 /** Rows `t` that meet the condition, in order of time and key. */
 export async function selectKeys(
   db: Kysely<unknown>,
   source: KeySource,
   condition: RawBuilder<boolean>,
   { limit, after }: ExpiredKeysOptions,
-): Promise<readonly ExpiredKey[]> {
+): Promise<readonly KeyPack[]> {
   const time = sql.id('t', source.timeColumn)
   const keys = source.keyColumns.map(({ name }) => sql.id('t', name))
   const conditions = [condition, ...(after === undefined ? [] : [isBehind(source, after)])]
-  const { rows } = await sql<ExpiredKey>`
-    SELECT ARRAY[${sql.join(keys.map((key) => sql`${key}::text`))}] AS key, ${textOf(time)} AS time,
-      to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM') AS month
-    FROM ${tableOf(source.relation)} t WHERE ${and(conditions)}
-    ORDER BY ${sql.join([time, ...keys])} LIMIT ${limit}`.execute(db)
+  const { rows } = await sql<KeyPack>`
+    SELECT count(*)::int4 AS count, json_agg(x.fields ORDER BY x.number)::text AS json
+    FROM (SELECT row_number() OVER () AS number, f.fields FROM (
+      SELECT ARRAY[${sql.join([textOf(time), ...keys.map((key) => sql`${key}::text`)])}] AS fields
+      FROM ${tableOf(source.relation)} t WHERE ${and(conditions)}
+      ORDER BY ${sql.join([time, ...keys])} LIMIT ${limit}) f) x
+    GROUP BY (x.number - 1) / ${rowsPerPack} ORDER BY min(x.number)`.execute(db)
   return rows
 }
 

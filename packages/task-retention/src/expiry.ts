@@ -68,16 +68,19 @@ export function expiryOf(
 
 type Condition = RawBuilder<boolean>
 
+/** Whether the row `alias` is one of those that a statement is about. */
+export type Among = (alias: string) => Condition
+
 /**
  * Whether the row `alias` of the policy's relation may be deleted now: what keys are selected by. It may cost a scan of each relation that
- * is looked at. The names g, h, m and n are taken by subqueries.
+ * is looked at. The names g, h, m, n and o are taken by subqueries.
  */
 export function isDeletable(expiry: Expiry, alias: string): Condition {
   const { policy, exceptPartitions = [] } = expiry
   const elsewhere = sql<boolean>`${sql.id(alias, 'tableoid')} <> ALL (${`{${exceptPartitions.join()}}`}::oid[])`
   return and([
     isExpired(expiry, alias),
-    isNotNewest(policy, alias),
+    isNotNewest(expiry, policy, alias),
     ...(exceptPartitions.length === 0 ? [] : [elsewhere]),
   ])
 }
@@ -86,12 +89,14 @@ export function isDeletable(expiry: Expiry, alias: string): Condition {
  * The same as a condition for the deleting statement itself, so that a row that changed since its key was selected is spared. Leaves out
  * what would cost a scan per statement: members of the row's group without an index on their link, and the newest row, which no row
  * becomes by our own deletes. Lock the rows FOR UPDATE in a statement before: then no member can come to point to them any more.
+ * @param among the rows that the statement is about anyway: only their groups are then looked at
  */
-export function stillExpired(expiry: Expiry, alias: string): Condition {
-  return isExpired(expiry, alias, { cheap: true })
+export function stillExpired(expiry: Expiry, alias: string, among: Among): Condition {
+  return isExpired(expiry, alias, among)
 }
 
-function isExpired(expiry: Expiry, alias: string, { cheap = false } = {}): Condition {
+/** @param among as in {@link stillExpired}, which leaves out what is not cheap; undefined: all rows, whatever it costs */
+function isExpired(expiry: Expiry, alias: string, among?: Among): Condition {
   const { policy, horizons } = expiry
   const horizon = horizonFor(horizons, policy)
   const membersLeft = policy.members.map((member) =>
@@ -101,30 +106,78 @@ function isExpired(expiry: Expiry, alias: string, { cheap = false } = {}): Condi
     ]),
   )
   return and([
-    isOld(expiry, policy, alias, { byKey: cheap }),
+    isOld(expiry, policy, alias, { byKey: among !== undefined }),
     ...membersLeft.map(not),
-    ...groupStays(expiry, alias, cheap).map(not),
+    ...groupGoes(expiry, alias, among),
   ])
 }
 
-/** What keeps the group of a row: first what stands for it, found by its key, then its members, which point to the same columns. */
-function groupStays(expiry: Expiry, alias: string, cheap: boolean): Condition[] {
+/** What keeps a group: rows of a relation, with the columns that name the group and those of its members that hold them. */
+interface Keeper {
+  readonly relation: RelationName
+  readonly alias: string
+  readonly columns: readonly string[]
+  readonly links: readonly string[]
+  readonly condition: Condition
+}
+
+/** First what stands for the group, found by its key, then its members, which point to the same columns. */
+function keepersOf(
+  expiry: Expiry,
+  link: NonNullable<Policy['with']>,
+  { cheap }: { readonly cheap: boolean },
+): readonly Keeper[] {
   const { policy, policies, horizons, unindexed } = expiry
-  const link = policy.with
-  if (link === undefined) return []
   const group = policies.find(({ name }) => name === link.policy)
   if (group === undefined) throw new RangeError(`no policy '${link.policy}', which '${policy.name}' expires with`)
-  const ownColumn = (reference: string) => link.columns[link.references.indexOf(reference)] ?? ''
-  const goes = [isOld(expiry, group, 'g'), ...(cheap ? [] : [isNotNewest(group, 'g')])]
+  const goes = [isOld(expiry, group, 'g'), ...(cheap ? [] : [isNotNewest(expiry, group, 'g')])]
   const members = group.members.filter((member) => !cheap || !unindexed.has(linkKeyOf(member)))
+  const own = { relation: group.relation, alias: 'g', columns: link.references, links: link.columns }
   return [
-    exists(group.relation, 'g', [equal('g', link.references, alias, link.columns), isNotTrue(and(goes))]),
-    ...members.map((member) =>
-      exists(member.relation, 'm', [
-        equal('m', member.columns, alias, member.references.map(ownColumn)),
-        isNotBefore(member, horizonFor(horizons, group)),
-      ]),
-    ),
+    { ...own, condition: isNotTrue(and(goes)) },
+    ...members.map((member) => ({
+      relation: member.relation,
+      alias: 'm',
+      columns: member.columns,
+      links: member.references.map((reference) => link.columns[link.references.indexOf(reference)] ?? ''),
+      condition: isNotBefore(member, horizonFor(horizons, group)),
+    })),
+  ]
+}
+
+/**
+ * Whether nothing keeps the group of a row. Of named rows it is asked once for each of their groups, not once for each row: killmails of one
+ * battle are deleted together, and to look up their battle and all of its members for each of them takes a quarter of the time of the
+ * deletes. Of all rows the planner joins better where it sees what it joins.
+ *
+ * A group must be one of those that were looked at: PostgreSQL asks again for a row that another transaction has just changed, but looks up
+ * no other row again, so that one which had joined a live group would go as if it had none.
+ */
+function groupGoes(expiry: Expiry, alias: string, among: Among | undefined): readonly Condition[] {
+  const { policy } = expiry
+  const link = policy.with
+  if (link === undefined) return []
+  const keepers = keepersOf(expiry, link, { cheap: among !== undefined })
+  const pointsTo = (keeper: Keeper, from: string) => equal(keeper.alias, keeper.columns, from, keeper.links)
+  if (among === undefined) {
+    return keepers.map((keeper) =>
+      not(exists(keeper.relation, keeper.alias, [pointsTo(keeper, alias), keeper.condition])),
+    )
+  }
+  const columnsOf = (of: string) => link.columns.map((column) => sql.id(of, column))
+  const kept = keepers.map(
+    (
+      keeper,
+    ) => sql`SELECT o.* FROM o JOIN ${tableOf(keeper.relation)} ${sql.id(keeper.alias)} ON ${pointsTo(keeper, 'o')}
+      WHERE ${keeper.condition}`,
+  )
+  return [
+    or([
+      ...columnsOf(alias).map((column) => sql<boolean>`${column} IS NULL`),
+      sql<boolean>`(${sql.join(columnsOf(alias))}) IN (
+        WITH o AS MATERIALIZED (SELECT DISTINCT ${sql.join(columnsOf('n'))} FROM ${tableOf(policy.relation)} n WHERE ${among('n')})
+        SELECT * FROM o EXCEPT (${sql.join(kept, sql` UNION ALL `)}))`,
+    ]),
   ]
 }
 
@@ -143,7 +196,7 @@ export function willBeDeletable(expiry: Expiry, alias: string): Condition {
     const stays =
       owner === undefined || owner.name === policy.name
         ? []
-        : [or([young, isNotTrue(and([isOld(expiry, owner, 'm'), isNotNewest(owner, 'm')]))])]
+        : [or([young, isNotTrue(and([isOld(expiry, owner, 'm'), isNotNewest(expiry, owner, 'm')]))])]
     return isWithoutMember(policy, member, alias, member.isChild ? [young] : stays)
   })
   return and([isDeletable(alone, alias), ...free])
@@ -197,9 +250,18 @@ function isNotKept(condition: KeepCondition, slotAt: Date, alias: string): Condi
   return condition.is === 'null' ? sql`${column} IS NOT NULL` : sql`${column} IS NULL`
 }
 
-/** Rows of the same time as the newest stay, too: none of them is newer. */
-function isNotNewest({ relation, timeColumn }: Policy, alias: string): Condition {
-  return sql`${sql.id(alias, timeColumn)} < (SELECT max(${sql.id('n', timeColumn)}) FROM ${tableOf(relation)} n)`
+/**
+ * Rows of the same time as the newest stay, too: none of them is newer. Mostly a row behind the horizon is found at once, and is newer than
+ * all that expired: the newest is looked for only without one, because without an index on the time that is a scan. One subquery, because of
+ * two PostgreSQL would compute both before it starts parallel workers.
+ */
+function isNotNewest({ horizons }: Expiry, policy: Policy, alias: string): Condition {
+  const other = sql.id('n', policy.timeColumn)
+  const relation = tableOf(policy.relation)
+  const horizon = instant(horizonFor(horizons, policy))
+  return sql`${sql.id(alias, policy.timeColumn)} < (SELECT CASE
+    WHEN EXISTS (SELECT FROM ${relation} n WHERE ${other} >= ${horizon}) THEN ${horizon}
+    ELSE (SELECT max(${other}) FROM ${relation} n) END)`
 }
 
 /** Members without a time are never before anything. */

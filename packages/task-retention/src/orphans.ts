@@ -16,7 +16,7 @@ import { codeOf, isStoreProblem } from './batch-errors.js'
 import type { ChildShape } from './batch-shape.js'
 import { reportStoreProblem } from './clean-up.js'
 import { linkKeyOf } from './expiry.js'
-import type { ExpiredKey } from './expiry-queries.js'
+import { packKeys, type ExpiredKey, type KeyPack } from './key-queue.js'
 import { hasNoParent, selectOrphans, type Orphan } from './orphan-queries.js'
 import { runBatches, type PolicyEnd } from './policy-run.js'
 import type { PreflightReport } from './preflight-report.js'
@@ -94,7 +94,7 @@ async function listOrphans(
   relation: string,
   { parent }: BatchPlan['shape'],
   child: ChildShape,
-): Promise<readonly ExpiredKey[]> {
+): Promise<readonly KeyPack[]> {
   const { context } = slice
   if (context.stateSchema === undefined) return []
   const since = new Date(context.clock.now().getTime() - lookBackMs)
@@ -113,7 +113,13 @@ async function listOrphans(
     { event: 'orphans-found', relation: child.name, rows: orphans.length, proven: proven.length },
     'late children without a parent',
   )
-  return [...proven].sort((a, b) => (a.month < b.month ? -1 : a.month > b.month ? 1 : 0))
+  const months = [...new Set(proven.map(({ month }) => month))].sort()
+  return months.map((each) =>
+    packKeys(
+      proven.filter(({ month }) => month === each),
+      each,
+    ),
+  )
 }
 
 function parentObjects(batch: BatchWithObjects): readonly ParentObject[] {

@@ -7,8 +7,8 @@ import type { BatchShape } from './batch-shape.js'
 import { discardBatch, reportStoreProblem } from './clean-up.js'
 import { addContent, contentHashOf } from './content-hash.js'
 import type { Expiry } from './expiry.js'
-import { selectKeys, type ExpiredKey } from './expiry-queries.js'
-import { KeyQueue } from './key-queue.js'
+import { selectKeys } from './expiry-queries.js'
+import { KeyQueue, type ExpiredKey, type KeyPack } from './key-queue.js'
 import { takeStore } from './ownership.js'
 import type { ArchivedSoFar, PartitionRecord } from './partition-facts.js'
 import { columnsText } from './partition-queries.js'
@@ -81,7 +81,7 @@ export class PartitionArchive {
     }
   }
 
-  async #list(): Promise<readonly ExpiredKey[]> {
+  async #list(): Promise<readonly KeyPack[]> {
     const { context } = this.#slice
     const { policy, keyColumns } = this.#expiry
     const { last } = this.archived

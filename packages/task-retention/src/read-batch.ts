@@ -4,7 +4,7 @@ import { encodeObjects, planColumns, selectColumns, type EncodedObject, type Pla
 import type { Snapshot } from '@battlescope/scheduler-core'
 import { BatchTooLarge, codeOf } from './batch-errors.js'
 import type { BatchShape, ChildShape, RelationShape } from './batch-shape.js'
-import type { ExpiredKey } from './expiry-queries.js'
+import type { ExpiredKey } from './key-queue.js'
 import { joinGuards, type Guards } from './guards.js'
 import {
   copyChildren,

@@ -100,7 +100,7 @@ async function runPolicy(
   const expiry = expiryOf(report, name, horizons, context.stateSchema)
   const plan: BatchPlan = {
     shape: shapeOf(policy, facts),
-    deletable: (alias) => stillExpired(expiry, alias),
+    deletable: (alias, among) => stillExpired(expiry, alias, among),
     locks: true,
     horizon: horizons.byPolicy[name] ?? horizons.slotAt,
     asText: new Map(),

@@ -111,7 +111,7 @@ async function runWrongly(context: Context, steps: LastSteps): Promise<void> {
     const expiry = expiryOf(report, policy.name, horizons, context.stateSchema)
     const plan: BatchPlan = {
       shape: shapeOf(policy, facts),
-      deletable: (alias) => stillExpired(expiry, alias),
+      deletable: (alias, among) => stillExpired(expiry, alias, among),
       locks: true,
       horizon: horizons.slotAt,
       asText: new Map(),

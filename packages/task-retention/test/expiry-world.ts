@@ -6,6 +6,7 @@ import { sql, type Kysely } from 'kysely'
 import { retentionConfig } from '../src/config.js'
 import { countExpired, selectExpiredKeys, type ExpiredCount, type ExpiredKeysOptions } from '../src/expiry-queries.js'
 import { expiryOf, stillExpired, tableOf, type Expiry } from '../src/expiry.js'
+import { unpackKeys } from '../src/key-queue.js'
 import { horizonsOf, resolvePolicies } from '../src/policy.js'
 import { selectPreflightFacts } from '../src/preflight-queries.js'
 import { judgePreflight } from '../src/preflight.js'
@@ -64,7 +65,9 @@ export async function createExpiryWorld(server?: TestServer): Promise<ExpiryWorl
     return expiryOf(report, policy, horizonsOf(policies, slotAt), 'scheduler')
   }
   const expired: ExpiryWorld['expired'] = async (policy, options = { limit: 1000 }) =>
-    (await selectExpiredKeys(db, await expiry(policy), options)).map(({ key }) => plainKey(key.join()))
+    (await selectExpiredKeys(db, await expiry(policy), options))
+      .flatMap(unpackKeys)
+      .map(({ key }) => plainKey(key.join()))
 
   const battleKillmail: ExpiryWorld['battleKillmail'] = async (battle, killmail, at = '-1 day') => {
     await database.query(
@@ -109,12 +112,14 @@ export async function createExpiryWorld(server?: TestServer): Promise<ExpiryWorl
       const { relation } = of.policy
       const key = sql.id('t', of.keyColumns[0]?.name ?? '')
       const { rows } = await sql<{ key: string }>`
-        SELECT ${key}::text AS key FROM ${tableOf(relation)} t WHERE ${stillExpired(of, 't')} ORDER BY 1`.execute(db)
+        SELECT ${key}::text AS key FROM ${tableOf(relation)} t WHERE ${stillExpired(of, 't', () => sql<boolean>`true`)} ORDER BY 1`.execute(
+        db,
+      )
       return rows.map((row) => plainKey(row.key))
     },
     async remove(policy) {
       const of = await expiry(policy)
-      const keys = await selectExpiredKeys(db, of, { limit: 1000 })
+      const keys = (await selectExpiredKeys(db, of, { limit: 1000 })).flatMap(unpackKeys)
       const { relation, children } = of.policy
       const [keyColumn] = of.keyColumns
       const values = keys.map(({ key }) => key[0])

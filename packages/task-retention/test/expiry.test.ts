@@ -1,7 +1,10 @@
+import { openConnections } from '@battlescope/database'
+import { sql } from 'kysely'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { startPostgres, type TestServer } from '@battlescope/scheduler-testing'
 import { selectExpiredKeys } from '../src/expiry-queries.js'
-import { expiryOf } from '../src/expiry.js'
+import { expiryOf, stillExpired, type Among } from '../src/expiry.js'
+import { unpackKeys } from '../src/key-queue.js'
 import { battleId, createExpiryWorld, horizon, type ExpiryWorld } from './expiry-world.js'
 
 describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
@@ -72,6 +75,37 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       expect(await world.expired('killmails')).toEqual([])
       // battle_killmails has an index on battle_id: that is cheap enough to ask in every statement.
       expect(await world.still(await world.expiry('killmails'))).toEqual([])
+    })
+
+    it('stays when it joined a live battle while the deleting statement waited for it', async () => {
+      await world.battle(1)
+      await world.battle(2, '1 day')
+      await world.killmail({ id: 1, battle: 1 })
+      await world.killmail({ id: 2, battle: 1 })
+      const expiry = await world.expiry('killmails')
+      const named: Among = (alias) => sql<boolean>`${sql.id(alias, 'killmail_id')} IN (1, 2)`
+      const connections = openConnections({ url: world.database.url, applicationName: 'test' })
+      const limits = { statementTimeoutMs: 20_000, lockTimeoutMs: 20_000 }
+      const deleteThem = () =>
+        connections.transaction(limits, async ({ db }) => {
+          await sql`DELETE FROM pilot_ship_history t WHERE ${named('t')}`.execute(db)
+          const { rows } = await sql<{ id: string }>`
+            DELETE FROM killmail_events t WHERE ${named('t')} AND ${stillExpired(expiry, 't', named)}
+            RETURNING killmail_id::text AS id`.execute(db)
+          return rows
+        })
+      try {
+        let deleting: ReturnType<typeof deleteThem> | undefined
+        await connections.transaction(limits, async ({ db }) => {
+          await sql`UPDATE killmail_events SET battle_id = ${battleId(2)} WHERE killmail_id = 1`.execute(db)
+          deleting = deleteThem()
+          const waits = 'SELECT FROM pg_locks WHERE NOT granted AND transactionid IS NOT NULL'
+          while ((await world.database.query(waits)).length === 0);
+        })
+        expect(await deleting).toEqual([{ id: '2' }])
+      } finally {
+        await connections.close()
+      }
     })
 
     it('stays with the newest battle', async () => {
@@ -196,7 +230,9 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       await world.database
         .query(`INSERT INTO killmail_events (killmail_id, system_id, occurred_at, zkb_url, fetched_at, processed_at)
         VALUES (7, 1, '2021-02-01 00:30:00.123456+01', '', '2021-01-01', now())`)
-      const keys = await selectExpiredKeys(world.db, await world.expiry('killmails'), { limit: 10 })
+      const keys = (await selectExpiredKeys(world.db, await world.expiry('killmails'), { limit: 10 })).flatMap(
+        unpackKeys,
+      )
       expect(keys).toEqual([
         { key: ['7'], time: '2021-01-31 23:30:00.123456+00', month: '2021-01' },
         { key: ['8'], time: '2021-11-22 01:59:59.999999+00', month: '2021-11' },
@@ -211,11 +247,22 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       const seen: string[] = []
       let after: { key: readonly string[]; time: string } | undefined
       for (let slice = 0; slice < 5; slice += 1) {
-        const keys = await selectExpiredKeys(world.db, expiry, { limit: 2, ...(after === undefined ? {} : { after }) })
+        const options = { limit: 2, ...(after === undefined ? {} : { after }) }
+        const keys = (await selectExpiredKeys(world.db, expiry, options)).flatMap(unpackKeys)
         seen.push(...keys.map(({ key }) => key.join()))
         after = keys.at(-1) ?? after
       }
       expect(seen).toEqual(['1', '2', '3', '4', '5'])
+    })
+
+    it('packs many keys, and loses none between two packs', async () => {
+      await world.database.query(`
+        INSERT INTO killmail_events (killmail_id, system_id, occurred_at, zkb_url, fetched_at, processed_at)
+        SELECT 10000 + k, 1, timestamptz '2020-01-01' - k * interval '1 minute', '', '2020-01-01', now() FROM generate_series(1, 1200) k`)
+      const packs = await selectExpiredKeys(world.db, await world.expiry('killmails'), { limit: 1100 })
+      expect(packs.map(({ count }) => count)).toEqual([500, 500, 100])
+      const ids = packs.flatMap(unpackKeys).map(({ key }) => Number(key[0]))
+      expect(ids).toEqual(Array.from({ length: 1100 }, (_, index) => 11200 - index))
     })
 
     it('goes on behind a composite key whatever its types', async () => {
@@ -224,9 +271,9 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
         INSERT INTO odd SELECT '2020-01-01', k, '2020-06-01' FROM unnest(ARRAY['b', 'a', '"', 'ä']) k;
         INSERT INTO odd VALUES ('2020-01-02', '', '2020-06-01'), ('2026-01-01', '', '2026-06-01')`)
       const expiry = await world.expiry('odd', { policies: [{ name: 'odd', relation: 'odd', timeColumn: 'at' }] })
-      const first = await selectExpiredKeys(world.db, expiry, { limit: 2 })
+      const first = (await selectExpiredKeys(world.db, expiry, { limit: 2 })).flatMap(unpackKeys)
       const after = first.at(-1)!
-      const rest = await selectExpiredKeys(world.db, expiry, { limit: 9, after })
+      const rest = (await selectExpiredKeys(world.db, expiry, { limit: 9, after })).flatMap(unpackKeys)
       expect([...first, ...rest].map(({ key }) => key)).toEqual([
         ['2020-01-01', '"'],
         ['2020-01-01', 'a'],

@@ -1,3 +1,4 @@
+import { GuardColumn } from '@battlescope/archive'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { retentionConfig } from '../src/config.js'
@@ -220,7 +221,7 @@ describe('judgeRecord', () => {
 describe('the content of rows', () => {
   const rows = fc.array(fc.tuple(fc.string(), fc.string()), { maxLength: 20 })
   const hashOf = (list: readonly (readonly [string, string])[]) =>
-    contentHashOf([list.map(([key]) => key), list.map(([, version]) => version)])
+    contentHashOf([GuardColumn.of(list.map(([key]) => key)), GuardColumn.of(list.map(([, version]) => version))])
 
   it('adds up over parts, in whatever order', () => {
     fc.assert(

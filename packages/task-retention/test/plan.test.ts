@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { retentionConfig } from '../src/config.js'
 import { beginSlot, withProgress, withRate, withSlotEnded, type Cursor } from '../src/cursor.js'
-import { KeyQueue } from '../src/key-queue.js'
+import { KeyQueue, unpackKeys } from '../src/key-queue.js'
 import { forecast, planPolicies, resultOf, stuckFinding } from '../src/plan.js'
 import { resolvePolicies } from '../src/policy.js'
 import type { PreflightFacts, RelationFacts } from '../src/preflight-facts.js'
@@ -189,19 +189,32 @@ describe('the cursor', () => {
 })
 
 describe('KeyQueue', () => {
-  const key = (id: number, month = '2020-01') => ({ key: [String(id)], time: '', month })
+  const pack = (...rows: readonly (readonly [number, string])[]) => ({
+    count: rows.length,
+    json: JSON.stringify(rows.map(([id, month]) => [`${month}-01 00:00:00.000000+00`, String(id)])),
+  })
+  const idsOf = (keys: ReturnType<typeof unpackKeys>) => keys.map(({ key }) => key[0])
 
-  it('gives batches of one month, in order, and takes keys back to the front', () => {
+  it('gives batches of one month, in order, from as many packs as it takes, and takes keys back to the front', () => {
     const queue = new KeyQueue()
-    queue.add([key(1), key(2), key(3), key(4, '2020-02')])
-    expect(queue.take(2).map(({ key }) => key[0])).toEqual(['1', '2'])
-    expect(queue.length).toBe(2)
-    queue.putBack([key(2)])
-    expect(queue.take(10).map(({ key }) => key[0])).toEqual(['2', '3'])
-    expect(queue.take(10).map(({ key }) => key[0])).toEqual(['4'])
+    queue.add([pack([1, '2020-01'], [2, '2020-01']), pack([3, '2020-01'], [4, '2020-02'])])
+    expect(queue.length).toBe(4)
+    const first = queue.take(3)
+    expect(idsOf(first)).toEqual(['1', '2', '3'])
+    expect(queue.length).toBe(1)
+    queue.putBack(first.slice(1))
+    expect(queue.length).toBe(3)
+    expect(idsOf(queue.take(10))).toEqual(['2', '3'])
+    expect(idsOf(queue.take(10))).toEqual(['4'])
     expect(queue.take(10)).toEqual([])
-    queue.add([key(5)])
+    queue.add([pack([5, '2020-02'])])
     expect(queue.take(1)).toHaveLength(1)
+  })
+
+  it('unpacks the month of a year with more than four digits', () => {
+    expect(unpackKeys(pack([1, '12020-01']))).toEqual([
+      { key: ['1'], time: '12020-01-01 00:00:00.000000+00', month: '12020-01' },
+    ])
   })
 })
 

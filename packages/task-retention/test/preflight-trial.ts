@@ -3,8 +3,9 @@ import { openConnections, type DatabaseConnections } from '@battlescope/database
 import type { TestDatabase } from '@battlescope/scheduler-testing'
 import { sql, type Kysely, type RawBuilder } from 'kysely'
 import { retentionConfig } from '../src/config.js'
-import { selectExpiredKeys, type ExpiredKey } from '../src/expiry-queries.js'
+import { selectExpiredKeys } from '../src/expiry-queries.js'
 import { equal, expiryOf, stillExpired, tableOf, type Expiry } from '../src/expiry.js'
+import { unpackKeys, type ExpiredKey } from '../src/key-queue.js'
 import { horizonsOf, keyOf, resolvePolicies } from '../src/policy.js'
 import { selectPreflightFacts } from '../src/preflight-queries.js'
 import { judgePreflight, type PreflightReport } from '../src/preflight.js'
@@ -75,7 +76,7 @@ async function tryOut(db: Kysely<unknown>, role: string, draft: SchemaDraft): Pr
   for (const { policy } of ready) {
     const expiry = expiryOf(report, policy.name, horizonsOf(policies, slotAt), undefined)
     try {
-      const keys = await selectExpiredKeys(db, expiry, { limit: 1000 })
+      const keys = (await selectExpiredKeys(db, expiry, { limit: 1000 })).flatMap(unpackKeys)
       violations.push(...(await inspect(db, expiry, keys)))
       for (let first = 0; first < keys.length; first += batchRows) {
         const batch = keys.slice(first, first + batchRows)
@@ -169,7 +170,9 @@ async function deleteBatch(
       WHERE ${isIn(expiry, batch)} AND ${equal('c', child.columns, 't', child.references)}`.execute(db)
   }
   const { numAffectedRows } = await sql`
-    DELETE FROM ${tableOf(relation)} t WHERE ${isIn(expiry, batch)} AND ${stillExpired(expiry, 't')}`.execute(db)
+    DELETE FROM ${tableOf(relation)} t WHERE ${isIn(expiry, batch)} AND ${stillExpired(expiry, 't', (alias) => isIn(expiry, batch, alias))}`.execute(
+    db,
+  )
   // What a COMMIT would check.
   await run(db, 'SET CONSTRAINTS ALL IMMEDIATE')
   await run(db, 'SET CONSTRAINTS ALL DEFERRED')
@@ -178,8 +181,8 @@ async function deleteBatch(
     : [`${name}: ${String(numAffectedRows)} of ${batch.length} rows were deleted`]
 }
 
-function isIn({ keyColumns }: Expiry, keys: readonly ExpiredKey[]): RawBuilder<boolean> {
-  const own = keyColumns.map(({ name }) => sql`${sql.id('t', name)}::text`)
+function isIn({ keyColumns }: Expiry, keys: readonly ExpiredKey[], alias = 't'): RawBuilder<boolean> {
+  const own = keyColumns.map(({ name }) => sql`${sql.id(alias, name)}::text`)
   const lists = keyColumns.map((_, index) => sql`${keys.map(({ key }) => key[index])}::text[]`)
   return sql`(${sql.join(own)}) IN (SELECT * FROM unnest(${sql.join(lists)}))`
 }

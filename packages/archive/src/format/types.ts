@@ -1,4 +1,5 @@
 /** What goes into an archive object, column by column, and what comes back out. */
+import type { GuardColumn } from './guard-buffer.js'
 
 /** A column as the catalog describes it. */
 export interface SourceColumn {
@@ -61,8 +62,8 @@ export interface EncodedObject {
   readonly sha256: string
   /** Per column, over the values of all rows in order: the same for the same values, however the file is laid out. */
   readonly checksums: Readonly<Record<string, string>>
-  /** The leading guard columns of each row, one array per column: for keys and row versions. They are not in the file. */
-  readonly guards: readonly (readonly string[])[]
+  /** The leading guard columns of each row, one per column: for keys and row versions. They are not in the file. */
+  readonly guards: readonly GuardColumn[]
 }
 
 /** What is known of an object before it is read back. */
