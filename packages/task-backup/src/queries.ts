@@ -39,13 +39,30 @@ export async function selectDatabaseBytes(db: Kysely<unknown>): Promise<number> 
   return Number(rows[0]?.bytes ?? 0)
 }
 
-/** Everything that is not pruned yet, the newest first, and all that is open however old. */
+/** Everything that is not pruned yet, the newest first; all that is open, and the newest success, however old. */
 export async function selectBackups(db: Kysely<BackupTables>, limit: number): Promise<readonly BackupRecord[]> {
   const rows = await db
     .selectFrom('backup')
     .selectAll()
     .where('state', '<>', 'pruned')
-    .orderBy(sql`state IN ('announced', 'running', 'overdue', 'pruning')`, 'desc')
+    .orderBy(
+      (eb) =>
+        eb.or([
+          eb('state', 'in', ['announced', 'running', 'overdue', 'pruning']),
+          // Behind thousands of failures it would seem that there never was one.
+          eb(
+            'name',
+            'is not distinct from',
+            eb
+              .selectFrom('backup as good')
+              .select('good.name')
+              .where('good.state', '=', 'succeeded')
+              .orderBy(sql`coalesce(good.started_at, good.announced_at)`, 'desc')
+              .limit(1),
+          ),
+        ]),
+      'desc',
+    )
     .orderBy('announced_at', 'desc')
     .limit(limit)
     .execute()
