@@ -29,7 +29,13 @@ function ageFindings(backups: readonly BackupRecord[], now: Date, { maxAge }: Ru
     // The very first one may take its time.
     const first = backups.length > 0 && backups.every(({ state }) => state === 'announced' || state === 'running')
     if (first) return []
-    return [{ key: 'never-succeeded', severity: 'error', summary: 'there is no good backup, and there never was one' }]
+    // Only a dump that was good is ever looked for; what others lost, nobody knows to have been good.
+    const gone = backups.find(({ state, driver }) => state === 'vanished' && driver === 'pg-dump')
+    const summary =
+      gone === undefined
+        ? 'there is no good backup, and there never was one'
+        : `there is no good backup any more: ${gone.name} is gone`
+    return [{ key: 'never-succeeded', severity: 'error', summary }]
   }
   const ageMs = now.getTime() - takenAt(newest).getTime()
   if (ageMs <= maxAge) return []

@@ -26,6 +26,15 @@ describe('judgeBackups', () => {
     expect(keys({ backups: [row({ startedAt: before(25 * hourMs) })] })).toEqual([])
   })
 
+  it('does not say that there never was one of which there was one', () => {
+    const backups = [row({ state: 'vanished' }), row({ state: 'failed', startedAt: before(hourMs) })]
+    const [finding] = judge({ backups })
+    expect(finding).toMatchObject({ key: 'never-succeeded', summary: expect.not.stringContaining('never') as string })
+    expect(finding?.summary).toContain(backups[0]?.name)
+    // Of one that somebody else was asked for and lost, nobody knows that it was good.
+    expect(judge({ backups: [row({ state: 'vanished', driver: 'http' })] })[0]?.summary).toContain('never')
+  })
+
   it('gives the very first one its time', () => {
     expect(keys({ backups: [row({ state: 'running', startedAt: before(hourMs) })] })).toEqual([])
     expect(keys({ backups: [row({ state: 'overdue', startedAt: before(7 * hourMs) })] })).toEqual([
