@@ -5,6 +5,8 @@ import { before, config, dayMs, hourMs, now, row } from './rows.js'
 
 const quiet: Assurance['archiver'] = {
   mode: 'on',
+  isConfigured: true,
+  countedSince: before(30 * dayMs),
   failedCount: 0,
   lastFailedAt: undefined,
   lastFailedWal: undefined,
