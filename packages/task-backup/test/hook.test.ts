@@ -71,6 +71,12 @@ describe('the driver http', () => {
     ])
   })
 
+  it('takes null in an answer for what is not said', async () => {
+    answers.POST = [202, '{"state":"running","finishedAt":null,"location":null}']
+    expect(await world.run()).toMatchObject({ outcome: 'partial' })
+    expect(await states()).toEqual(['running'])
+  })
+
   it('takes an answer to POST that says how it ended', async () => {
     answers.POST = [200, '{"state":"succeeded","sizeBytes":7}']
     expect(await world.run({ config: { statusUrl: undefined } })).toMatchObject({ outcome: 'succeeded', findings: [] })
@@ -101,6 +107,9 @@ describe('the driver http', () => {
 
   it.each([
     [[200, '{"state":"failed","message":"disk full"}'] as [number, string], 'failed'],
+    // The log of a tool, whole; and what is not known yet, as most libraries write it.
+    [[200, JSON.stringify({ state: 'failed', message: 'x'.repeat(5000) })] as [number, string], 'failed'],
+    [[200, '{"state":"failed","startedAt":null,"sizeBytes":null,"message":null}'] as [number, string], 'failed'],
     [[404, ''] as [number, string], 'vanished'],
     [[200, '{"state":"not-found"}'] as [number, string], 'vanished'],
     [[503, ''] as [number, string], 'running'],
