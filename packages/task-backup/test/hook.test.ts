@@ -121,4 +121,29 @@ describe('the driver http', () => {
     expect((await states())[0]).toBe(state)
     expect(run.findings.map(({ key }) => key)).toContain(state === 'running' ? 'not-seen' : state)
   })
+
+  // The zero value of a date in Go, and a clock that is wrong.
+  it.each(['0001-01-01T00:00:00Z', '2999-01-01T00:00:00Z'])('believes no begin at %s', async (startedAt) => {
+    answers.GET = [200, JSON.stringify({ state: 'running', startedAt })]
+    await world.run()
+    await world.run()
+    expect(await states()).toEqual(['running'])
+    answers.GET = [200, JSON.stringify({ state: 'succeeded', startedAt })]
+    const run = await world.run({ config: { minAge: '6h' } })
+    expect(run.findings).toEqual([])
+    const [row] = await world.rows()
+    expect(row?.state).toBe('succeeded')
+    const [age] = await world.database.query<{ minutes: number }>(
+      `SELECT extract(epoch FROM abs(extract(epoch FROM now() - started_at)) * interval '1 s')::float8 / 60 AS minutes FROM scheduler.backup`,
+    )
+    expect(age?.minutes).toBeLessThan(60)
+  })
+
+  it('keeps what the service says, whatever characters it says it with', async () => {
+    await world.run()
+    answers.GET = [200, '{"state":"failed","message":"disk\\u0000full"}']
+    const run = await world.run({ config: { attempts: 1 } })
+    expect(run.findings.map(({ key }) => key)).toContain('failed')
+    expect((await states())[0]).toBe('failed')
+  })
 })
