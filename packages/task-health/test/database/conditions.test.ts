@@ -176,6 +176,26 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       )
     })
 
+    it('and blames nobody who came later, nor a slot that keeps rows of the catalogs alone', async () => {
+      await database.query(`SELECT pg_create_logical_replication_slot('decoder', 'pgoutput')`)
+      try {
+        await database.query('CREATE TABLE public.t AS SELECT g AS id FROM generate_series(1, 2000) g')
+        await database.query('UPDATE public.t SET id = id + 1')
+        await until(`(SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'public.t'::regclass) >= 2000`)
+        const client = await session('reader')
+        await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM public.t')
+        const { found } = await look(deadRows, { url: database.url, options: { rows: 1000 } })
+        expect(found[0]?.summary).toContain('nothing holds VACUUM back')
+        await client.query('COMMIT')
+        const horizon = await look(vacuumHorizon, { url: database.url, options: held })
+        expect(horizon.found[0]?.summary).toMatch(/^VACUUM removes nothing from the system catalogs that died/)
+        await database.query('VACUUM public.t')
+        expect((await look(deadRows, { url: database.url, options: { rows: 1000 } })).found).toEqual([])
+      } finally {
+        await database.query(`SELECT pg_drop_replication_slot('decoder')`)
+      }
+    })
+
     it('and says that nothing does, where autovacuum is just off', async () => {
       await database.query('CREATE TABLE public.t AS SELECT g AS id FROM generate_series(1, 2000) g')
       await database.query('UPDATE public.t SET id = id + 1')
