@@ -239,11 +239,15 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
   })
 
   it('says which sequences a role may not read, instead of taking them for fine', async () => {
-    await database.query('CREATE SEQUENCE public.hidden')
+    await database.query('CREATE SEQUENCE public.hidden; CREATE SEQUENCE public."Hid.den"')
     const { name, url } = await database.createRole()
     const { found } = await look(sequences, { url })
     expect(found).toMatchObject([{ subject: 'unreadable', severity: 'info' }])
-    expect(found[0]?.summary).toContain(`GRANT SELECT ON SEQUENCE public.hidden TO ${name}`)
+    const [grant = ''] = /GRANT .*/.exec(found[0]?.summary ?? '') ?? []
+    for (const part of ['GRANT SELECT ON SEQUENCE ', 'public.hidden', 'public."Hid.den"', ` TO ${name}`])
+      expect(grant).toContain(part)
+    await database.query(grant)
+    expect((await look(sequences, { url })).found).toEqual([])
   })
 
   it('finds unlogged tables, but those that are meant to be', async () => {
