@@ -44,12 +44,25 @@ export function toastOf(candidate: Candidate): Heap | undefined {
 export function frozenShareOf(candidate: Candidate, settings: Settings): number {
   return Math.max(
     candidate.frozenAge / freezeMaxAgeOf(candidate, settings),
-    candidate.multixactAge / limitOf('autovacuum_multixact_freeze_max_age', candidate, settings),
+    candidate.multixactAge / multixactFreezeMaxAgeOf(candidate, settings),
   )
+}
+
+/**
+ * Whether autovacuum takes it to prevent wraparound. Where it is switched off, the server still starts it, but only when a database is past the
+ * server's own limit: that of a storage parameter may have been passed long before.
+ */
+export function autovacuumMustFreeze(candidate: Candidate, settings: Settings): boolean {
+  const by = settings.values['autovacuum'] === 'on' ? candidate : { ...candidate, parameters: {} }
+  return frozenShareOf(by, settings) >= 1
 }
 
 export function freezeMaxAgeOf(candidate: Candidate, settings: Settings): number {
   return limitOf('autovacuum_freeze_max_age', candidate, settings)
+}
+
+export function multixactFreezeMaxAgeOf(candidate: Candidate, settings: Settings): number {
+  return limitOf('autovacuum_multixact_freeze_max_age', candidate, settings)
 }
 
 /** A storage parameter can only make it sooner. */
