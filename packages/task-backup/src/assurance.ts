@@ -29,7 +29,13 @@ function ageFindings(backups: readonly BackupRecord[], now: Date, { maxAge }: Ru
     // The very first one may take its time.
     const first = backups.length > 0 && backups.every(({ state }) => state === 'announced' || state === 'running')
     if (first) return []
-    return [{ key: 'never-succeeded', severity: 'error', summary: 'there is no good backup, and there never was one' }]
+    // Only a dump that was good is ever looked for; what others lost, nobody knows to have been good.
+    const gone = backups.find(({ state, driver }) => state === 'vanished' && driver === 'pg-dump')
+    const summary =
+      gone === undefined
+        ? 'there is no good backup, and there never was one'
+        : `there is no good backup any more: ${gone.name} is gone`
+    return [{ key: 'never-succeeded', severity: 'error', summary }]
   }
   const ageMs = now.getTime() - takenAt(newest).getTime()
   if (ageMs <= maxAge) return []
@@ -98,7 +104,11 @@ function archivingFindings({ archiver, failedCountBefore }: Assurance, { walArch
     const summary = 'WAL is not archived (archive_mode is off), although backup.walArchiving expects it'
     return [{ key: 'wal-archiving-off', severity: 'error', summary }]
   }
-  const { failedCount, lastFailedAt, lastArchivedAt, lastFailedWal } = archiver
+  if (!archiver.isConfigured) {
+    const summary = `WAL archiving fails: archive_mode is on, and neither archive_command nor archive_library is set. Nothing is archived, and pg_wal grows`
+    return [{ key: 'wal-archiving-fails', severity: 'error', summary }]
+  }
+  const { failedCount, lastFailedAt, lastArchivedAt, lastFailedWal, countedSince } = archiver
   const details = {
     failedCount,
     lastFailedWal,
@@ -106,8 +116,8 @@ function archivingFindings({ archiver, failedCountBefore }: Assurance, { walArch
     lastArchivedAt: lastArchivedAt?.toISOString(),
   }
   if (lastFailedAt !== undefined && (lastArchivedAt === undefined || lastFailedAt > lastArchivedAt)) {
-    const since = lastArchivedAt === undefined ? 'ever' : `since ${lastArchivedAt.toISOString()}`
-    const summary = `WAL archiving fails: nothing was archived ${since}, ${lastFailedWal ?? 'a segment'} is refused. Without it there is no point-in-time recovery, and pg_wal grows`
+    const since = lastArchivedAt ?? countedSince
+    const summary = `WAL archiving fails: nothing was archived ${since === undefined ? 'ever' : `since ${since.toISOString()}`}, ${lastFailedWal ?? 'a segment'} is refused. Without it there is no point-in-time recovery, and pg_wal grows`
     return [{ key: 'wal-archiving-fails', severity: 'error', summary, details }]
   }
   // Since the statistics were reset the count is smaller: nothing can be said then.

@@ -8,7 +8,8 @@ import { codeOf, messageOf } from '@battlescope/scheduler-core'
 import { checkDump, DumpUnfit, Meter, type Measured } from './check-dump.js'
 import type { BackupContext } from './driver.js'
 import { isSameDatabase, readManifest, writeManifest, type DumpManifest } from './manifest.js'
-import { dumpObjectName, manifestObjectName, manifestPrefix } from './names.js'
+import { dumpObjectName, dumpPrefix, manifestObjectName, manifestPrefix } from './names.js'
+import { goodBackups } from './plan.js'
 import type { PrunePlan } from './plan-prune.js'
 import { announce, record } from './record.js'
 import type { BackupRecord } from './tables.js'
@@ -166,13 +167,13 @@ async function wholeManifest(context: BackupContext, objectName: string): Promis
   }
 }
 
-/** Whether the newest good dump still is where it was put. One look at it and its manifest per run. */
-export async function missDump(context: BackupContext, newest: BackupRecord): Promise<boolean> {
+/** Whether a good dump is no longer where it was put: one look at it and at its manifest. Then it counts no longer. */
+export async function missDump(context: BackupContext, dump: BackupRecord): Promise<boolean> {
   const store = await context.client('store')
-  if (newest.objectName === undefined || newest.location !== store.location) return false
-  if ((await wholeManifest(context, newest.objectName)) !== undefined) return false
-  const message = `${newest.objectName} or its manifest is gone from ${store.location}, or was changed`
-  await record(context, newest.name, { state: 'vanished', message })
+  if (dump.objectName === undefined || dump.location !== store.location) return false
+  if ((await wholeManifest(context, dump.objectName)) !== undefined) return false
+  const message = `${dump.objectName} or its manifest is gone from ${store.location}, or was changed`
+  await record(context, dump.name, { state: 'vanished', message })
   return true
 }
 
@@ -189,11 +190,14 @@ export async function pruneDumps(
   backups: readonly BackupRecord[],
 ): Promise<Pruned> {
   if (plan.remove.length === 0) return { left: 0, heldBack: plan.heldBack }
-  const foreign = await foreignManifest(context, backups)
+  const stored = await listStored(context)
+  const foreign = foreignManifest(stored, backups)
   if (foreign !== undefined) {
     const heldBack = `${foreign} is in the store, and this database knows nothing of it`
     return { left: 0, heldBack }
   }
+  const missed = await missKept(context, stored, plan, backups)
+  if (missed.length > 0) return { left: 0, heldBack: `${missed.join(', ')} should be there beside them, and is gone` }
   const identity = await selectIdentity(context.db)
   for (const [index, { name, objectName, state }] of plan.remove.entries()) {
     if (context.budget.exhausted()) return { left: plan.remove.length - index, heldBack: undefined }
@@ -213,13 +217,41 @@ export async function pruneDumps(
   return { left: 0, heldBack: plan.heldBack }
 }
 
-/** A copy of this database that backs up into the same prefix, or the time before this database was restored. */
-async function foreignManifest(context: BackupContext, backups: readonly BackupRecord[]): Promise<string | undefined> {
+/** What lies in the store: bytes by name. */
+async function listStored(context: BackupContext): Promise<ReadonlyMap<string, number>> {
   const store = await context.client('store')
+  const stored = new Map<string, number>()
+  for (const prefix of [dumpPrefix, manifestPrefix]) {
+    for await (const { name, sizeBytes } of store.list(prefix, { signal: context.signal })) stored.set(name, sizeBytes)
+  }
+  return stored
+}
+
+/** A copy of this database that backs up into the same prefix, or the time before this database was restored. */
+function foreignManifest(stored: ReadonlyMap<string, number>, backups: readonly BackupRecord[]): string | undefined {
   const known = new Set(
     backups.flatMap(({ objectName }) => (objectName === undefined ? [] : [manifestObjectName(objectName)])),
   )
+  return [...stored.keys()].find((name) => name.startsWith(manifestPrefix) && !known.has(name))
+}
 
-  for await (const { name } of store.list(manifestPrefix, { signal: context.signal })) if (!known.has(name)) return name
-  return undefined
+/**
+ * Dumps for whose sake the plan lets others go must be there. Those that are not are looked at once more, and count no longer.
+ * @returns their names
+ */
+async function missKept(
+  context: BackupContext,
+  stored: ReadonlyMap<string, number>,
+  plan: PrunePlan,
+  backups: readonly BackupRecord[],
+): Promise<readonly string[]> {
+  const missed: string[] = []
+  const going = new Set(plan.remove)
+  for (const dump of goodBackups(backups)) {
+    const { name, driver, objectName, sizeBytes } = dump
+    if (driver !== 'pg-dump' || objectName === undefined || going.has(dump)) continue
+    const isThere = stored.get(objectName) === sizeBytes && stored.has(manifestObjectName(objectName))
+    if (!isThere && (await missDump(context, dump))) missed.push(name)
+  }
+  return missed
 }

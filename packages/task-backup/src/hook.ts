@@ -12,20 +12,21 @@ import {
 } from './driver.js'
 import type { BackupRecord } from './tables.js'
 
-const instant = z.iso
-  .datetime({ offset: true })
-  .transform((text) => new Date(text))
-  .optional()
+/** Many libraries write null for what they do not know. */
+const maybe = <Schema extends z.ZodType>(schema: Schema) => schema.nullish().transform((value) => value ?? undefined)
+const instant = maybe(z.iso.datetime({ offset: true }).transform((text) => new Date(text)))
+/** Cut, not refused: how a backup ended must not get lost over the length of a log. */
+const text = (most: number) => maybe(z.string().transform((said) => said.slice(0, most)))
 
 /** What the service may say, in its answer to POST and to GET. Whatever else it says is left alone. */
 const answerSchema = z.object({
-  state: z.enum(['running', 'succeeded', 'failed', 'not-found']).optional(),
+  state: maybe(z.enum(['running', 'succeeded', 'failed', 'not-found'])),
   startedAt: instant,
   finishedAt: instant,
-  sizeBytes: z.number().int().min(0).optional(),
-  checksum: z.string().max(200).optional(),
-  location: z.string().max(1000).optional(),
-  message: z.string().max(2000).optional(),
+  sizeBytes: maybe(z.number().int().min(0)),
+  checksum: text(200),
+  location: text(1000),
+  message: text(2000),
 })
 
 const service = 'the backup service'

@@ -165,6 +165,18 @@ export function doesNotFit({
   }
 }
 
+/** Dates that mean none begin before: year 1 in Go, 1970 elsewhere. */
+const firstDateMs = Date.UTC(2000, 0, 1)
+
+/**
+ * When somebody else says that a backup began, if that can be. One that is yet to begin would count as fresh until then, and one that began
+ * two thousand years ago would be given up at once.
+ */
+export function believedStart(startedAt: Date | undefined, now: Date): Date | undefined {
+  if (startedAt === undefined || startedAt.getTime() < firstDateMs || startedAt > now) return undefined
+  return startedAt
+}
+
 /** How long one that is overdue is still looked at, beyond `stuckAfter`. */
 const lookedAtMs = 7 * 86_400_000
 

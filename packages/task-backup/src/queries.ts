@@ -5,6 +5,10 @@ import type { BackupRecord, BackupTables } from './tables.js'
 /** What `pg_stat_archiver` says, and whether WAL is to be archived at all. */
 export interface ArchiverFacts {
   readonly mode: 'on' | 'off'
+  /** Whether a command or a library is set, without which the server archives nothing, and counts no failure. */
+  readonly isConfigured: boolean
+  /** When the server began to count: a crash and a reset lose what was before. */
+  readonly countedSince: Date | undefined
   readonly failedCount: number
   readonly lastFailedAt: Date | undefined
   readonly lastFailedWal: string | undefined
@@ -14,16 +18,22 @@ export interface ArchiverFacts {
 export async function selectArchiver(db: Kysely<unknown>): Promise<ArchiverFacts> {
   const { rows } = await sql<{
     mode: string
+    configured: boolean
+    counted_since: Date | null
     failed_count: string
     last_failed_time: Date | null
     last_failed_wal: string | null
     last_archived_time: Date | null
   }>`
-    SELECT pg_catalog.current_setting('archive_mode') AS mode, failed_count, last_failed_time, last_failed_wal, last_archived_time
+    SELECT pg_catalog.current_setting('archive_mode') AS mode,
+      pg_catalog.current_setting('archive_command') || pg_catalog.current_setting('archive_library') <> '' AS configured,
+      stats_reset AS counted_since, failed_count, last_failed_time, last_failed_wal, last_archived_time
     FROM pg_catalog.pg_stat_archiver`.execute(db)
   const [row] = rows
   return {
     mode: row === undefined || row.mode === 'off' ? 'off' : 'on',
+    isConfigured: row?.configured ?? false,
+    countedSince: row?.counted_since ?? undefined,
     failedCount: Number(row?.failed_count ?? 0),
     lastFailedAt: row?.last_failed_time ?? undefined,
     lastFailedWal: row?.last_failed_wal ?? undefined,
@@ -39,13 +49,30 @@ export async function selectDatabaseBytes(db: Kysely<unknown>): Promise<number> 
   return Number(rows[0]?.bytes ?? 0)
 }
 
-/** Everything that is not pruned yet, the newest first, and all that is open however old. */
+/** Everything that is not pruned yet, the newest first; all that is open, and the newest success, however old. */
 export async function selectBackups(db: Kysely<BackupTables>, limit: number): Promise<readonly BackupRecord[]> {
   const rows = await db
     .selectFrom('backup')
     .selectAll()
     .where('state', '<>', 'pruned')
-    .orderBy(sql`state IN ('announced', 'running', 'overdue', 'pruning')`, 'desc')
+    .orderBy(
+      (eb) =>
+        eb.or([
+          eb('state', 'in', ['announced', 'running', 'overdue', 'pruning']),
+          // Behind thousands of failures it would seem that there never was one.
+          eb(
+            'name',
+            'is not distinct from',
+            eb
+              .selectFrom('backup as good')
+              .select('good.name')
+              .where('good.state', '=', 'succeeded')
+              .orderBy(sql`coalesce(good.started_at, good.announced_at)`, 'desc')
+              .limit(1),
+          ),
+        ]),
+      'desc',
+    )
     .orderBy('announced_at', 'desc')
     .limit(limit)
     .execute()

@@ -21,9 +21,15 @@ export async function announce(context: BackupContext, backup: Announced, reason
 export async function record(context: BackupContext, name: string, change: BackupChange): Promise<void> {
   const reason = change.state === undefined ? name : `${name}: ${change.state}`
   await context.act({ kind: 'record-backup', target: tableOf(context), reason }, async ({ db }) => ({
-    rows: await updateBackup(tablesIn(db, schemaOf(context)), name, change),
+    rows: await updateBackup(tablesIn(db, schemaOf(context)), name, storable(change)),
     details: { name, ...(change.state === undefined ? {} : { state: change.state }) },
   }))
+}
+
+/** PostgreSQL refuses NUL in text, and what others say may have it: then how a backup ended would never be recorded. */
+function storable({ message, location, checksum, ...change }: BackupChange): BackupChange {
+  const text = (said: string | undefined) => said?.replaceAll('\0', '\ufffd')
+  return { ...change, message: text(message), location: text(location), checksum: text(checksum) }
 }
 
 function tableOf({ stateSchema }: BackupContext): string {

@@ -5,7 +5,7 @@ import { NotSeen, NotStarted, type BackupContext, type Sighting, type TriggerDri
 import { recoverDump } from './dump.js'
 import { hookDriver } from './hook.js'
 import { kubernetesDriver } from './kubernetes.js'
-import { judgeRunning } from './plan.js'
+import { believedStart, judgeRunning } from './plan.js'
 import { announce, announced, record } from './record.js'
 import type { BackupRecord } from './tables.js'
 
@@ -37,7 +37,8 @@ async function ask(context: BackupContext, backup: BackupRecord): Promise<boolea
 
 async function recordSighting(context: BackupContext, backup: BackupRecord, sighting: Sighting): Promise<void> {
   const now = context.clock.now()
-  const { state, startedAt, ...known } = sighting
+  const { state, startedAt: saidToBegin, ...known } = sighting
+  const startedAt = believedStart(saidToBegin, now)
   await record(context, backup.name, {
     ...known,
     state,
@@ -100,6 +101,7 @@ async function lookAtTriggered(
       details,
     })
   }
+  const startedAt = believedStart(seen?.startedAt, context.clock.now())
   if (seen !== undefined && seen.state !== 'running') {
     await recordSighting(context, backup, seen)
   } else if (verdict === 'given-up') {
@@ -107,8 +109,8 @@ async function lookAtTriggered(
     await record(context, backup.name, { state: 'failed', finishedAt: context.clock.now(), message })
   } else if (verdict === 'overdue' && backup.state !== 'overdue') {
     await record(context, backup.name, { state: 'overdue', message: seen?.message })
-  } else if (seen?.startedAt !== undefined && seen.startedAt.getTime() !== backup.startedAt?.getTime()) {
-    await record(context, backup.name, { startedAt: seen.startedAt })
+  } else if (startedAt !== undefined && startedAt.getTime() !== backup.startedAt?.getTime()) {
+    await record(context, backup.name, { startedAt })
   }
   return findings
 }

@@ -5,6 +5,8 @@ import { before, config, dayMs, hourMs, now, row } from './rows.js'
 
 const quiet: Assurance['archiver'] = {
   mode: 'on',
+  isConfigured: true,
+  countedSince: before(30 * dayMs),
   failedCount: 0,
   lastFailedAt: undefined,
   lastFailedWal: undefined,
@@ -24,6 +26,15 @@ describe('judgeBackups', () => {
     expect(keys({ backups: [] })).toEqual(['never-succeeded'])
     expect(keys({ backups: [row({ startedAt: before(27 * hourMs) })] })).toEqual(['too-old'])
     expect(keys({ backups: [row({ startedAt: before(25 * hourMs) })] })).toEqual([])
+  })
+
+  it('does not say that there never was one of which there was one', () => {
+    const backups = [row({ state: 'vanished' }), row({ state: 'failed', startedAt: before(hourMs) })]
+    const [finding] = judge({ backups })
+    expect(finding).toMatchObject({ key: 'never-succeeded', summary: expect.not.stringContaining('never') as string })
+    expect(finding?.summary).toContain(backups[0]?.name)
+    // Of one that somebody else was asked for and lost, nobody knows that it was good.
+    expect(judge({ backups: [row({ state: 'vanished', driver: 'http' })] })[0]?.summary).toContain('never')
   })
 
   it('gives the very first one its time', () => {

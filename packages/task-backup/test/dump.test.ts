@@ -257,6 +257,33 @@ describe.skipIf(noClientTools !== '')(`the driver pg-dump${noClientTools}`, () =
       expect(await world.names()).toHaveLength(2)
     })
 
+    it('counts no dump as kept that somebody else has removed', async () => {
+      const three = { ...keep, keepLast: 3 }
+      for (let taken = 0; taken < 3; taken += 1) await world.run({ config: three })
+      const [first, second] = await world.rows()
+      rmSync(join(world.folder, second?.object_name ?? ''))
+      const run = await world.run({ config: three })
+      expect(run.findings).toMatchObject([
+        { key: 'not-pruned', summary: expect.stringContaining(second?.name ?? '') as string },
+      ])
+      expect((await world.rows()).map(({ state }) => state)).toEqual([
+        'succeeded',
+        'vanished',
+        'succeeded',
+        'succeeded',
+      ])
+      expect(await world.names()).toContain(first?.object_name)
+      // The next one is the third that is there: now the first may go.
+      await world.run({ config: three })
+      expect((await world.rows()).map(({ state }) => state)).toEqual([
+        'pruned',
+        'vanished',
+        'succeeded',
+        'succeeded',
+        'succeeded',
+      ])
+    })
+
     it('removes nothing while a database that is a copy of this one uses the same prefix', async () => {
       await world.run({ config: keep })
       const store = await world.store()

@@ -30,4 +30,12 @@ describe('history', () => {
     const names = (await world.rows()).map(({ name }) => name).filter((name) => /^(old|young)-/.test(name))
     expect(names).toEqual(['old-dump', 'old-vanished-dump', 'young-vanished-job'])
   })
+
+  it('does not lose sight of the newest success behind thousands of failures', async () => {
+    await world.database.query(`
+      INSERT INTO scheduler.backup (name, slot_id, attempt, driver, state, announced_at)
+      SELECT 'failed-' || i, 'backup@' || i, 1, 'command', 'failed', now() + i * interval '1 ms' FROM generate_series(1, 3000) AS i`)
+    const run = await world.run({ config: { command: ['false'], attempts: 1 } })
+    expect(run.findings.map(({ key }) => key)).toEqual(['failed'])
+  })
 })

@@ -71,6 +71,12 @@ describe('the driver http', () => {
     ])
   })
 
+  it('takes null in an answer for what is not said', async () => {
+    answers.POST = [202, '{"state":"running","finishedAt":null,"location":null}']
+    expect(await world.run()).toMatchObject({ outcome: 'partial' })
+    expect(await states()).toEqual(['running'])
+  })
+
   it('takes an answer to POST that says how it ended', async () => {
     answers.POST = [200, '{"state":"succeeded","sizeBytes":7}']
     expect(await world.run({ config: { statusUrl: undefined } })).toMatchObject({ outcome: 'succeeded', findings: [] })
@@ -101,6 +107,9 @@ describe('the driver http', () => {
 
   it.each([
     [[200, '{"state":"failed","message":"disk full"}'] as [number, string], 'failed'],
+    // The log of a tool, whole; and what is not known yet, as most libraries write it.
+    [[200, JSON.stringify({ state: 'failed', message: 'x'.repeat(5000) })] as [number, string], 'failed'],
+    [[200, '{"state":"failed","startedAt":null,"sizeBytes":null,"message":null}'] as [number, string], 'failed'],
     [[404, ''] as [number, string], 'vanished'],
     [[200, '{"state":"not-found"}'] as [number, string], 'vanished'],
     [[503, ''] as [number, string], 'running'],
@@ -111,5 +120,30 @@ describe('the driver http', () => {
     const run = await world.run()
     expect((await states())[0]).toBe(state)
     expect(run.findings.map(({ key }) => key)).toContain(state === 'running' ? 'not-seen' : state)
+  })
+
+  // The zero value of a date in Go, and a clock that is wrong.
+  it.each(['0001-01-01T00:00:00Z', '2999-01-01T00:00:00Z'])('believes no begin at %s', async (startedAt) => {
+    answers.GET = [200, JSON.stringify({ state: 'running', startedAt })]
+    await world.run()
+    await world.run()
+    expect(await states()).toEqual(['running'])
+    answers.GET = [200, JSON.stringify({ state: 'succeeded', startedAt })]
+    const run = await world.run({ config: { minAge: '6h' } })
+    expect(run.findings).toEqual([])
+    const [row] = await world.rows()
+    expect(row?.state).toBe('succeeded')
+    const [age] = await world.database.query<{ minutes: number }>(
+      `SELECT extract(epoch FROM abs(extract(epoch FROM now() - started_at)) * interval '1 s')::float8 / 60 AS minutes FROM scheduler.backup`,
+    )
+    expect(age?.minutes).toBeLessThan(60)
+  })
+
+  it('keeps what the service says, whatever characters it says it with', async () => {
+    await world.run()
+    answers.GET = [200, '{"state":"failed","message":"disk\\u0000full"}']
+    const run = await world.run({ config: { attempts: 1 } })
+    expect(run.findings.map(({ key }) => key)).toContain('failed')
+    expect((await states())[0]).toBe('failed')
   })
 })

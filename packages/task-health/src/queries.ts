@@ -8,6 +8,7 @@ export interface Catalog {
   readonly relations: ReadonlyMap<string, RelationFacts>
   /** Of the roles that were asked for, those whose privileges the connection has. */
   readonly roles: ReadonlySet<string>
+  /** As SQL has it: in quotes where it needs them. */
   readonly user: string
 }
 
@@ -41,7 +42,7 @@ export async function selectCatalog(
   const wanted = names.map((wanted) => ({ wanted, ...parseRelationName(wanted) }))
   // USAGE, not MEMBER: a role without INHERIT has the privileges only after SET ROLE.
   const { rows } = await sql<CatalogRow>`
-    SELECT current_user AS user,
+    SELECT pg_catalog.quote_ident(current_user) AS user,
       (SELECT json_agg(r.rolname) FROM pg_catalog.pg_roles r
         WHERE r.rolname = ANY (${roles}::text[]) AND pg_catalog.pg_has_role(r.oid, 'USAGE')) AS roles,
       (SELECT json_agg(json_build_object(

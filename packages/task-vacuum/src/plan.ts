@@ -6,7 +6,7 @@ import { futileBecauseOf, type Horizon } from './horizon.js'
 import { needOf, wantsAnalyze, type Need } from './needs.js'
 import type { Candidate } from './queries.js'
 import type { Holder, Occupied, Settings, Wraparound } from './situation-queries.js'
-import { freezeMaxAgeOf, frozenShareOf } from './thresholds.js'
+import { autovacuumMustFreeze, freezeMaxAgeOf, multixactFreezeMaxAgeOf } from './thresholds.js'
 
 /** What one run leaves for the next, by relation as {@link keyOf} writes it. */
 export interface Cursor {
@@ -69,7 +69,7 @@ export function planVacuum(
     const planned = plannedOf(candidate, need, settings, config)
     const by = occupantOf(candidate, situation.occupied)
     const holder = futileBecauseOf(need, candidate, situation, cursor.relations[keyOf(candidate)], settings, config)
-    if (frozenShareOf(candidate, settings) >= 1)
+    if (autovacuumMustFreeze(candidate, settings))
       leftToAutovacuum.push({ candidate, reason: 'autovacuum takes it by itself, to prevent wraparound' })
     else if (by !== undefined) occupied.push({ candidate, reason: occupiedBecause[by] })
     else if (holder !== undefined) heldBack.push({ planned, holder })
@@ -99,7 +99,8 @@ function emergencyOf({ wraparound, settings }: Situation): string | undefined {
 
 function plannedOf(candidate: Candidate, need: Need, settings: Settings, config: VacuumConfig): PlannedVacuum {
   // Half of what made it due, or it would be due again at once where a storage parameter makes freezing more frequent than the server's own age.
-  const half = Math.floor((config.freezeShare * freezeMaxAgeOf(candidate, settings)) / 2)
+  const limit = Math.min(freezeMaxAgeOf(candidate, settings), multixactFreezeMaxAgeOf(candidate, settings))
+  const half = Math.floor((config.freezeShare * limit) / 2)
   const freezeOlderThan =
     need.kind === 'freeze' ? Math.min(half, Number(settings.values['vacuum_freeze_min_age'])) : undefined
   return { candidate, need, analyze: wantsAnalyze(candidate, settings, config), freezeOlderThan }

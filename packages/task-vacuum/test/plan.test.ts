@@ -144,6 +144,9 @@ describe('planVacuum', () => {
     expect(names(plan([candidate('t', { toast, parameters: later })]))).toEqual([])
     const sooner = { ...toast, parameters: { autovacuum_vacuum_threshold: '50' } }
     expect(names(plan([candidate('t', { toast: sooner, parameters: later })]))).toEqual(['t'])
+    // Whatever it has of its own takes the place of all that the relation has: autovacuum does not mix them.
+    const dearer = { ...toast, parameters: { autovacuum_vacuum_cost_limit: '2000' } }
+    expect(names(plan([candidate('t', { toast: dearer, parameters: later })]))).toEqual(['t'])
   })
 
   it('respects the limit for thresholds that came with PostgreSQL 18', () => {
@@ -510,6 +513,12 @@ describe('advice', () => {
 
   it('says nothing that is so already', () => {
     expect(adviceOf({ deadRows: 5000, parameters: { autovacuum_vacuum_cost_limit: '5000' } })).toEqual([])
+    // As they were written: PostgreSQL keeps the text.
+    for (const off of ['OFF', 'f', 'No', '0'])
+      expect(adviceOf({ deadRows: 5000, parameters: { autovacuum_enabled: off } })[0]).toContain(
+        'autovacuum_enabled = true',
+      )
+    expect(adviceOf({ deadRows: 5000, parameters: { autovacuum_enabled: 'ON' } })[0]).not.toContain('enabled')
   })
 
   it('names the parameters of the TOAST table where that is what is large', () => {

@@ -352,4 +352,42 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
     expect(await age()).toBeLessThan(80_000)
     expect((await run(database, { relations: ['a'] })).actions).toEqual([])
   })
+
+  /** Each exception block that writes takes a transaction's number. */
+  const burn = (transactions: number) =>
+    database.query(`CREATE TABLE burn (i int);
+      DO $$ BEGIN FOR i IN 1..${transactions} LOOP
+        BEGIN INSERT INTO burn VALUES (i); EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP; END $$`)
+
+  it('freezes what autovacuum, being off, does not come to before the limit of the server', async () => {
+    await database.query(`CREATE TABLE a (i int) WITH (autovacuum_freeze_max_age = 100000);
+      INSERT INTO a SELECT generate_series(1, 100)`)
+    await burn(105_000)
+    expect(await database.query('SHOW autovacuum')).toEqual([{ autovacuum: 'off' }])
+    expect(targets(await run(database, { relations: ['a'] }))).toEqual(['public.a'])
+    expect((await run(database, { relations: ['a'] })).actions).toEqual([])
+  })
+
+  it('freezes multixacts once, where a storage parameter makes that more frequent, too', async () => {
+    await database.query(`CREATE TABLE a (i int) WITH (autovacuum_multixact_freeze_max_age = 10000);
+      INSERT INTO a VALUES (1); CREATE TABLE burn AS SELECT generate_series(1, 8500) AS i`)
+    const [one, two] = ['one', 'two'].map((name) => openConnections({ url: database.url, applicationName: name }))
+    // Two who share a row's lock make a multixact of it.
+    const share = (name: string) =>
+      one?.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
+        await sql`SELECT FROM ${sql.id(name)} FOR SHARE`.execute(db)
+        await two?.transaction({ statementTimeoutMs: 60_000 }, async (other) => {
+          await sql`SELECT FROM ${sql.id(name)} FOR SHARE`.execute(other.db)
+        })
+      })
+    try {
+      await share('a')
+      await share('burn')
+    } finally {
+      await one?.close()
+      await two?.close()
+    }
+    expect(targets(await run(database, { relations: ['a'] }))).toEqual(['public.a'])
+    expect((await run(database, { relations: ['a'] })).actions).toEqual([])
+  })
 })

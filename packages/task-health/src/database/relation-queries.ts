@@ -20,7 +20,7 @@ export interface Relations {
   readonly unlogged: readonly string[]
   /** Those that are used most, of those that do not cycle. */
   readonly sequences: readonly Sequence[]
-  /** Those whose value is hidden from the role. */
+  /** Those whose value is hidden from the role. They and the role as SQL has them: in quotes where they need them. */
   readonly unreadableSequences: readonly string[]
   readonly user: string
 }
@@ -38,7 +38,7 @@ const isUsers = sql.raw(`n.nspname <> 'information_schema' AND n.nspname NOT LIK
 export async function selectRelations(db: Kysely<unknown>): Promise<Relations> {
   const { rows } = await sql<Row>`
     WITH sequence AS MATERIALIZED (
-      SELECT c.oid, n.nspname || '.' || c.relname AS name, s.seqmin, s.seqincrement,
+      SELECT c.oid, n.nspname || '.' || c.relname AS name, pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted, s.seqmin, s.seqincrement,
         CASE WHEN s.seqincrement > 0 THEN least(s.seqmax, f.most) ELSE s.seqmax END AS seqmax, f.column_name,
         pg_catalog.has_sequence_privilege(c.oid, 'SELECT, USAGE') AS readable
       FROM pg_catalog.pg_sequence s
@@ -79,8 +79,8 @@ export async function selectRelations(db: Kysely<unknown>): Promise<Relations> {
             CASE WHEN v.seqincrement > 0 THEN (v.last::float8 - v.seqmin) / greatest(v.seqmax::float8 - v.seqmin, 1)
               ELSE (v.seqmax::float8 - v.last) / greatest(v.seqmax::float8 - v.seqmin, 1) END AS used
           FROM value v WHERE v.last IS NOT NULL ORDER BY used DESC LIMIT ${mostNamed}) t) AS sequences,
-      (SELECT json_agg(t.name) FROM (SELECT v.name FROM value v WHERE NOT v.readable ORDER BY 1 LIMIT ${mostNamed}) t) AS unreadable,
-      current_user::text AS user`.execute(db)
+      (SELECT json_agg(t.quoted) FROM (SELECT v.quoted FROM value v WHERE NOT v.readable ORDER BY 1 LIMIT ${mostNamed}) t) AS unreadable,
+      pg_catalog.quote_ident(current_user) AS user`.execute(db)
   const [row] = rows
   return {
     invalidIndexes: row?.invalid ?? [],

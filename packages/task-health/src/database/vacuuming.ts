@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { showAge } from '../ages.js'
 import { defineCheck, measured, type Found, type Needs } from '../check.js'
 import { sharedReading } from './shared-reading.js'
-import { selectVacuuming, type HorizonHolder, type Vacuuming } from './vacuum-queries.js'
+import { selectVacuuming, type DeadRows, type HorizonHolder, type Vacuuming } from './vacuum-queries.js'
 
 /** Without it others' snapshots are hidden, and nothing would seem to hold VACUUM back. */
 const needs = (): Needs => ({ roles: ['pg_read_all_stats'] })
@@ -16,6 +16,20 @@ const readVacuuming = sharedReading(({ db }) => selectVacuuming(db))
  * https://www.postgresql.org/docs/current/routine-vacuuming.html#VACUUM-FOR-WRAPAROUND
  */
 const lastId = 2 ** 31
+
+/** Milliseconds: nobody who came later than that is to blame for what autovacuum has not come to. */
+const passingMs = 300_000
+
+/**
+ * Who keeps the dead rows of a table; undefined when nobody does: then VACUUM has not come since they died. Whoever was there already when it came last
+ * is to blame; others only when they have been there for long.
+ */
+function keeperOf({ vacuumedForMs = 0 }: DeadRows, holders: readonly HorizonHolder[]): HorizonHolder | undefined {
+  return holders.find(
+    ({ ofCatalogs, forMs }) =>
+      !ofCatalogs && (forMs === undefined || forMs >= passingMs || (vacuumedForMs > 0 && forMs >= vacuumedForMs)),
+  )
+}
 
 function holderName({ kind, name, forMs }: HorizonHolder): string {
   return `the ${kind} ${name}${forMs === undefined ? '' : `, for ${showAge(forMs)}`}`
@@ -91,7 +105,7 @@ export const vacuumHorizon = defineCheck({
       ? []
       : [
           {
-            summary: `VACUUM removes nothing that died within the last ${oldest.age} transactions: ${holderName(oldest)} still sees it; the threshold is ${oldest.forMs === undefined ? `${age} transactions` : formatDuration(held)}`,
+            summary: `VACUUM removes nothing ${oldest.ofCatalogs ? 'from the system catalogs ' : ''}that died within the last ${oldest.age} transactions: ${holderName(oldest)} still sees it; the threshold is ${oldest.forMs === undefined ? `${age} transactions` : formatDuration(held)}`,
             details: { holders: long },
             dependsOn: ['health/long-transactions', 'health/idle-transactions'],
           },
@@ -120,14 +134,17 @@ export const deadRows = defineCheck({
   needs,
   read: async (context) => measured(await readVacuuming(context)),
   judge: ({ dead, holders }: Vacuuming, { rows, ratio }) => {
-    const [holder] = holders
     return dead
       .filter((one) => one.deadRows >= rows && one.deadRows >= one.liveRows * ratio)
-      .map(({ relation, deadRows: dead, liveRows, lastVacuumAt }): Found => ({
-        subject: relation,
-        summary: `${relation} has ${dead} dead rows beside ${liveRows} live ones, the threshold is ${rows} and ${ratio} for each; ${holder === undefined ? 'nothing holds VACUUM back' : `VACUUM is held back by ${holderName(holder)}`}`,
-        details: { deadRows: dead, liveRows, lastVacuumAt: lastVacuumAt ?? null, heldBy: holder ?? null },
-      }))
+      .map((one): Found => {
+        const { relation, deadRows: dead, liveRows, lastVacuumAt } = one
+        const keeper = keeperOf(one, holders)
+        return {
+          subject: relation,
+          summary: `${relation} has ${dead} dead rows beside ${liveRows} live ones, the threshold is ${rows} and ${ratio} for each; ${keeper === undefined ? 'nothing holds VACUUM back' : `VACUUM is held back by ${holderName(keeper)}`}`,
+          details: { deadRows: dead, liveRows, lastVacuumAt: lastVacuumAt ?? null, heldBy: keeper ?? null },
+        }
+      })
   },
   gauges: ({ dead }) => ({ dead_rows_most: dead[0]?.deadRows ?? 0 }),
 })

@@ -177,6 +177,26 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       )
     })
 
+    it('and blames nobody who came later, nor a slot that keeps rows of the catalogs alone', async () => {
+      await database.query(`SELECT pg_create_logical_replication_slot('decoder', 'pgoutput')`)
+      try {
+        await database.query('CREATE TABLE public.t AS SELECT g AS id FROM generate_series(1, 2000) g')
+        await database.query('UPDATE public.t SET id = id + 1')
+        await until(`(SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'public.t'::regclass) >= 2000`)
+        const client = await session('reader')
+        await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM public.t')
+        const { found } = await look(deadRows, { url: database.url, options: { rows: 1000 } })
+        expect(found[0]?.summary).toContain('nothing holds VACUUM back')
+        await client.query('COMMIT')
+        const horizon = await look(vacuumHorizon, { url: database.url, options: held })
+        expect(horizon.found[0]?.summary).toMatch(/^VACUUM removes nothing from the system catalogs that died/)
+        await database.query('VACUUM public.t')
+        expect((await look(deadRows, { url: database.url, options: { rows: 1000 } })).found).toEqual([])
+      } finally {
+        await database.query(`SELECT pg_drop_replication_slot('decoder')`)
+      }
+    })
+
     it('and says that nothing does, where autovacuum is just off', async () => {
       await database.query('CREATE TABLE public.t AS SELECT g AS id FROM generate_series(1, 2000) g')
       await database.query('UPDATE public.t SET id = id + 1')
@@ -220,11 +240,15 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
   })
 
   it('says which sequences a role may not read, instead of taking them for fine', async () => {
-    await database.query('CREATE SEQUENCE public.hidden')
+    await database.query('CREATE SEQUENCE public.hidden; CREATE SEQUENCE public."Hid.den"')
     const { name, url } = await database.createRole()
     const { found } = await look(sequences, { url })
     expect(found).toMatchObject([{ subject: 'unreadable', severity: 'info' }])
-    expect(found[0]?.summary).toContain(`GRANT SELECT ON SEQUENCE public.hidden TO ${name}`)
+    const [grant = ''] = /GRANT .*/.exec(found[0]?.summary ?? '') ?? []
+    for (const part of ['GRANT SELECT ON SEQUENCE ', 'public.hidden', 'public."Hid.den"', ` TO ${name}`])
+      expect(grant).toContain(part)
+    await database.query(grant)
+    expect((await look(sequences, { url })).found).toEqual([])
   })
 
   it('finds unlogged tables, but those that are meant to be', async () => {
