@@ -5,39 +5,14 @@
 import { spawnSync } from 'node:child_process'
 import { createTestDatabase } from '@battlescope/postgres-testing'
 import { parseArgs } from 'node:util'
+import { measureProcess, median, needGnuTime, type ProcessCost } from './process-cost.js'
 import { program } from './world.js'
 
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' } } })
 const rounds = Number(values.rounds)
 
-interface Cost {
-  readonly cpuMs: number
-  readonly peakMib: number
-  readonly wallMs: number
-}
-
-const timeProgram = '/usr/bin/time'
-if (spawnSync(timeProgram, ['--version']).status !== 0) {
-  console.error('GNU time is not installed; on Debian: apt-get install time')
-  process.exit(69)
-}
+needGnuTime()
 const hasPsql = spawnSync('psql', ['--version']).status === 0
-
-function measure(command: readonly string[], environment: Readonly<Record<string, string>>): Cost {
-  const startedMs = performance.now()
-  // GNU time knows the peak memory, but CPU time only in hundredths of a second; the shell's own `time` knows it in milliseconds.
-  const shell = ['bash', '-c', 'TIMEFORMAT="cpu %3U %3S"; time "$@"', 'bash', ...command]
-  const { stderr, status } = spawnSync(timeProgram, ['-f', 'peak %M', ...shell], {
-    env: { PATH: '/usr/local/bin:/usr/bin:/bin', ...environment },
-    encoding: 'utf8',
-  })
-  const wallMs = performance.now() - startedMs
-  const [, user, system, peak] = /cpu ([\d.]+) ([\d.]+)\npeak (\d+)/.exec(stderr) ?? []
-  if (status !== 0 || peak === undefined) throw new Error(`${command.join(' ')}: ${stderr}`)
-  return { cpuMs: (Number(user) + Number(system)) * 1000, peakMib: Number(peak) / 1024, wallMs }
-}
-
-const median = (numbers: readonly number[]) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN
 
 const database = await createTestDatabase()
 try {
@@ -47,10 +22,10 @@ try {
     'node -e 0': [process.execPath, '-e', '0'],
     ...(hasPsql ? { "psql -c 'select 1'": ['psql', database.url, '-Atc', 'select 1'] } : {}),
   }
-  const costs = new Map<string, Cost[]>(Object.keys(subjects).map((name) => [name, []]))
+  const costs = new Map<string, ProcessCost[]>(Object.keys(subjects).map((name) => [name, []]))
   for (let round = -1; round < rounds; round += 1) {
     for (const [name, command] of Object.entries(subjects)) {
-      const cost = measure(command, { DATABASE_URL: database.url })
+      const cost = measureProcess(command, { DATABASE_URL: database.url })
       // The first round warms the file cache, makes the schema and analyzes the table: what is left is idle.
       if (round >= 0) costs.get(name)?.push(cost)
     }
