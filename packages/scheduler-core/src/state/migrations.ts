@@ -11,6 +11,7 @@ import { alerts } from './migrations/0006-alerts.js'
 import { health } from './migrations/0007-health.js'
 import { reindex } from './migrations/0008-reindex.js'
 import { backup } from './migrations/0009-backup.js'
+import { retentionDetach } from './migrations/0010-retention-detach.js'
 
 export const migrations: readonly string[] = [
   tasksAndHistory,
@@ -22,4 +23,5 @@ export const migrations: readonly string[] = [
   health,
   reindex,
   backup,
+  retentionDetach,
 ]
