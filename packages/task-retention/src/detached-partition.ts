@@ -48,7 +48,7 @@ export class DetachedPartition {
     this.#record = record
     this.#relation = parseRelationName(record.partition)
     this.#horizon = horizon
-    this.#isArchived = expiry.policy.archive || record.archived.batchIds.length > 0
+    this.#isArchived = expiry.policy.archive || record.archive || record.archived.batchIds.length > 0
   }
 
   async run(): Promise<DropEnd> {
@@ -95,7 +95,7 @@ export class DetachedPartition {
       this.#record = { ...this.#record, archived }
       if (end !== 'archived') return end
       const written = new Set(archived.batchIds.filter((id) => !before.has(id)))
-      const check = await checkArchived(this.#slice, archived.batchIds, written)
+      const check = await checkArchived(this.#slice, this.#record, written)
       if (check !== 'archived') return check
     }
     return this.#drop()

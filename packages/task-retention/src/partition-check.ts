@@ -14,17 +14,37 @@ import { codeOf, isStoreProblem } from './batch-errors.js'
 import { reportStoreProblem } from './clean-up.js'
 import { takeStore } from './ownership.js'
 import type { ArchiveEnd } from './partition-archive.js'
+import type { PartitionRecord } from './partition-facts.js'
+import { updateChecked } from './partition-records.js'
 import { readVerified } from './restored-objects.js'
 import type { Slice } from './slice.js'
 
 /** The object is not there, or not what it was: asking again will not help. */
 const misses = new Set(['store-not-found', 'store-checksum', 'archive-mismatch', 'manifest-invalid'])
 
-/** @param written by this run, which has read them back just now: of these only that they are there */
+/** @param written by this run, which has read them back just now: of these, as of those checked before, only that they are there */
 export async function checkArchived(
   slice: Slice,
-  batchIds: readonly string[],
+  record: PartitionRecord,
   written: ReadonlySet<string>,
+): Promise<ArchiveEnd> {
+  const checked: string[] = []
+  const end = await checkBatches(slice, record, written, checked)
+  if (end !== 'stopped' || checked.length === 0) return end
+  const { context } = slice
+  const reason = `${record.partition}: ${checked.length} batches of it are in the store as they were verified`
+  await context.act({ kind: 'note-partition', target: record.relation, reason }, ({ db }) =>
+    updateChecked(db, schemaOf(slice), record.id, [...record.checkedIds, ...checked]),
+  )
+  return end
+}
+
+/** @param checked gets the batches that were read back now */
+async function checkBatches(
+  slice: Slice,
+  { archived: { batchIds }, checkedIds }: PartitionRecord,
+  written: ReadonlySet<string>,
+  checked: string[],
 ): Promise<ArchiveEnd> {
   const { context } = slice
   try {
@@ -34,7 +54,13 @@ export async function checkArchived(
     const store = await context.client('store')
     for (const batch of batches) {
       if (slice.mustStop) return 'stopped'
-      if (await isWhole(store, batch, written.has(batch.id), context.signal)) continue
+      const isRead = written.has(batch.id) || checkedIds.includes(batch.id)
+      if (await isWhole(store, batch, isRead, context.signal)) {
+        if (isRead) continue
+        checked.push(batch.id)
+        slice.batches += 1
+        continue
+      }
       context.logger.warn(
         { event: 'batch-damaged', batchId: batch.id },
         'a batch is not in the store as it was verified',
@@ -52,7 +78,7 @@ export async function checkArchived(
 async function isWhole(
   store: StoreReader,
   { id, month, objects }: BatchWithObjects,
-  isWritten: boolean,
+  isRead: boolean,
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
@@ -61,7 +87,7 @@ async function isWhole(
     for (const object of objects) {
       // Restored: its rows are live by what the catalog says, so it is no copy of them.
       if (!isVerified(object) || object.restoredAt !== undefined) return false
-      if (!isWritten) await readVerified(store, object, signal)
+      if (!isRead) await readVerified(store, object, signal)
       else if ((await store.head(object.name, { signal }))?.sizeBytes !== object.sizeBytes) return false
     }
     return true

@@ -41,10 +41,23 @@ export interface PartitionRecord {
   readonly partition: string
   readonly oid: string
   readonly bounds: string
+  /** Whether its rows go to the cold storage first, as its policy said at the announcement. */
+  readonly archive: boolean
   readonly announcedAt: Date
+  /** The session that sends DETACH, from right before it does; undefined: nothing was sent. */
+  readonly session: string | undefined
+  /** That session is still there. */
+  readonly isSending: boolean
   readonly detachedAt: Date | undefined
+  /**
+   * The catalog's row of its first column is another one than after our detach, or, before that was noted, than at the announcement. Every
+   * detach and every attach writes it anew, and else only who alters that column.
+   */
+  readonly isColumnRewritten: boolean
   readonly attachedAgainSlot: string | undefined
   readonly archived: ArchivedSoFar
+  /** Batches of it that were read back from the store after they were archived, every value, and not long ago. */
+  readonly checkedIds: readonly string[]
   readonly place: PartitionPlace
 }
 

@@ -26,7 +26,8 @@ interface PartitionedRow {
 const upperBound = sql`substring(pg_catalog.pg_get_expr(p.relpartbound, p.oid) FROM ${`TO \\('([^']+)'\\)$`}::text)`
 
 /**
- * Rules of views, and functions, that name the partition or its row type: DROP TABLE would refuse (2BP01). Its own rules go with it.
+ * Views, functions, types, and policies of other tables, that name the partition or its row type: DROP TABLE would refuse (2BP01). Its own
+ * rules and policies go with it.
  * A sequence that is owned by a column would go with it, too, whoever else uses it; that of an identity column is nobody else's.
  */
 const namedElsewhere = sql`(EXISTS (SELECT FROM pg_catalog.pg_depend s
@@ -39,7 +40,10 @@ const namedElsewhere = sql`(EXISTS (SELECT FROM pg_catalog.pg_depend s
     AND (d.classid = 'pg_catalog.pg_proc'::regclass
       OR (d.classid = 'pg_catalog.pg_class'::regclass AND d.objid <> p.oid)
       OR (d.classid = 'pg_catalog.pg_rewrite'::regclass
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.oid = d.objid AND w.ev_class = p.oid)))))`
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.oid = d.objid AND w.ev_class = p.oid))
+      OR (d.classid = 'pg_catalog.pg_policy'::regclass
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_policy o WHERE o.oid = d.objid AND o.polrelid = p.oid))
+      OR d.classid = 'pg_catalog.pg_type'::regclass)))`
 
 /** @returns undefined when the relation is not partitioned */
 export async function selectPartitioned(

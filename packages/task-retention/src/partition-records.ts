@@ -17,7 +17,11 @@ interface RecordRow {
   readonly partition: string
   readonly oid: string
   readonly bounds: string
+  readonly archive: boolean
   readonly announced_at: Date
+  readonly session_name: string | null
+  readonly is_sending: boolean
+  readonly is_column_rewritten: boolean
   readonly detached_at: Date | null
   readonly attached_again_slot: string | null
   readonly batch_ids: readonly string[]
@@ -27,6 +31,7 @@ interface RecordRow {
   readonly columns: string | null
   readonly last_time: string | null
   readonly last_key: readonly string[] | null
+  readonly checked_ids: readonly string[]
   readonly now_schema: string | null
   readonly now_name: string | null
   readonly is_table: boolean | null
@@ -37,12 +42,22 @@ interface RecordRow {
   readonly is_restored: boolean
 }
 
+/** What was read back is not read again for so long: else a partition that takes longer than one run to read back would never go. */
+const isCheckFresh = sql`r.checked_since > now() - interval '1 day'`
+
+/** Of the first column there is. A detach and an attach write those of all columns; GRANT, VACUUM and REINDEX CONCURRENTLY write none. */
+const columnVersion = sql`(SELECT k.xmin::text FROM pg_catalog.pg_attribute k
+    WHERE k.attrelid = r.partition_oid AND k.attnum > 0 AND NOT k.attisdropped ORDER BY k.attnum LIMIT 1)`
+
 /** Partitions that were announced and not dropped since, in the order of their announcement, with where they are now. */
 export async function selectPartitionRecords(db: Kysely<unknown>, schema: string): Promise<readonly PartitionRecord[]> {
   const { rows } = await sql<RecordRow>`
-    SELECT r.id, r.policy, r.relation, r.partition, r.partition_oid::text AS oid, r.bounds, r.announced_at, r.detached_at,
+    SELECT r.id, r.policy, r.relation, r.partition, r.partition_oid::text AS oid, r.bounds, r.archive,
+      r.announced_at, r.session_name, r.detached_at, r.column_version IS NOT NULL AND r.column_version IS DISTINCT FROM ${columnVersion} AS is_column_rewritten,
+      EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE r.session_name <> '' AND a.application_name = r.session_name) AS is_sending,
       r.attached_again_slot, r.batch_ids::text[] AS batch_ids, r.row_count::text AS row_count, r.hash_high::text AS hash_high,
-      r.hash_low::text AS hash_low, r.columns, r.last_time, r.last_key, n.nspname AS now_schema, c.relname AS now_name,
+      r.hash_low::text AS hash_low, r.columns, r.last_time, r.last_key,
+      CASE WHEN ${isCheckFresh} THEN r.checked_ids ELSE '{}' END::text[] AS checked_ids, n.nspname AS now_schema, c.relname AS now_name,
       c.relkind = 'r' AS is_table, pn.nspname AS parent_schema, p.relname AS parent_name, i.inhdetachpending AS is_pending,
       pg_catalog.to_regclass(r.partition) IS NOT NULL AS name_taken,
       c.oid IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_inherits a
@@ -62,7 +77,11 @@ export async function selectPartitionRecords(db: Kysely<unknown>, schema: string
     partition: row.partition,
     oid: row.oid,
     bounds: row.bounds,
+    archive: row.archive,
     announcedAt: row.announced_at,
+    session: row.session_name ?? undefined,
+    isSending: row.is_sending,
+    isColumnRewritten: row.is_column_rewritten,
     detachedAt: row.detached_at ?? undefined,
     attachedAgainSlot: row.attached_again_slot ?? undefined,
     archived: {
@@ -72,6 +91,7 @@ export async function selectPartitionRecords(db: Kysely<unknown>, schema: string
       columns: row.columns ?? undefined,
       last: row.last_time === null ? undefined : { time: row.last_time, key: row.last_key ?? [] },
     },
+    checkedIds: row.checked_ids,
     place: placeOf(row),
   }))
 }
@@ -91,29 +111,41 @@ function placeOf(row: RecordRow): PartitionPlace {
   return row.is_pending === true ? 'pending' : 'attached'
 }
 
-export type NewPartitionRecord = Pick<PartitionRecord, 'id' | 'policy' | 'relation' | 'partition' | 'oid' | 'bounds'>
+export type NewPartitionRecord = Pick<
+  PartitionRecord,
+  'id' | 'policy' | 'relation' | 'partition' | 'oid' | 'bounds' | 'archive'
+>
 
-/** Before DETACH begins. One that was announced before, and never detached, is announced anew. @returns its id */
-export async function upsertAnnounced(
-  db: Kysely<unknown>,
-  schema: string,
-  record: NewPartitionRecord,
-): Promise<string> {
-  const { rows } = await sql<{ readonly id: string }>`
-    INSERT INTO ${tableIn(schema)} AS r (id, policy, relation, partition, partition_oid, bounds, announced_at)
-    VALUES (${record.id}::uuid, ${record.policy}, ${record.relation}, ${record.partition}, ${record.oid}::oid, ${record.bounds},
-      clock_timestamp())
-    ON CONFLICT (partition_oid) WHERE dropped_at IS NULL DO UPDATE SET policy = excluded.policy, relation = excluded.relation,
-      partition = excluded.partition, bounds = excluded.bounds, announced_at = excluded.announced_at, detached_at = NULL,
+/**
+ * Before DETACH begins. One that was announced before, and never detached, is announced anew: with a number of its own, so that whoever
+ * announced it before sends nothing any more.
+ */
+export async function upsertAnnounced(db: Kysely<unknown>, schema: string, record: NewPartitionRecord): Promise<void> {
+  await sql`
+    INSERT INTO ${tableIn(schema)} AS r (id, policy, relation, partition, partition_oid, bounds, archive, announced_at, session_name, column_version)
+    SELECT ${record.id}::uuid, ${record.policy}::text, ${record.relation}::text, ${record.partition}::text, r.partition_oid,
+      ${record.bounds}::text, ${record.archive}::boolean, clock_timestamp(), NULL, ${columnVersion} FROM (VALUES (${record.oid}::oid)) r (partition_oid)
+    ON CONFLICT (partition_oid) WHERE dropped_at IS NULL DO UPDATE SET id = excluded.id, policy = excluded.policy,
+      relation = excluded.relation, partition = excluded.partition, bounds = excluded.bounds, archive = excluded.archive,
+      announced_at = excluded.announced_at, session_name = NULL, column_version = excluded.column_version, detached_at = NULL,
       attached_again_slot = NULL, batch_ids = '{}', row_count = 0, hash_high = 0, hash_low = 0, columns = NULL, last_time = NULL,
-      last_key = NULL
-    RETURNING r.id`.execute(db)
-  return rows[0]?.id ?? record.id
+      last_key = NULL`.execute(db)
+}
+
+/**
+ * In the session that sends DETACH, right before it: from now on a detach counts as ours, for as long as that session is there.
+ * @returns false when the announcement was taken back meanwhile: then nothing may be sent
+ */
+export async function updateSession(db: Kysely<unknown>, schema: string, id: string): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    UPDATE ${tableIn(schema)} SET session_name = pg_catalog.current_setting('application_name')
+    WHERE id = ${id}::uuid AND session_name IS NULL`.execute(db)
+  return numAffectedRows === 1n
 }
 
 export async function updateDetached(db: Kysely<unknown>, schema: string, id: string): Promise<void> {
-  await sql`UPDATE ${tableIn(schema)} SET detached_at = clock_timestamp(), attached_again_slot = NULL
-    WHERE id = ${id}::uuid AND detached_at IS NULL`.execute(db)
+  await sql`UPDATE ${tableIn(schema)} r SET detached_at = clock_timestamp(), attached_again_slot = NULL, column_version = ${columnVersion}
+    WHERE r.id = ${id}::uuid AND r.detached_at IS NULL`.execute(db)
 }
 
 /** In the transaction that marks the batch verified. */
@@ -130,6 +162,17 @@ export async function updateArchived(
     WHERE id = ${id}::uuid`.execute(db)
 }
 
+export async function updateChecked(
+  db: Kysely<unknown>,
+  schema: string,
+  id: string,
+  checkedIds: readonly string[],
+): Promise<void> {
+  await sql`UPDATE ${tableIn(schema)} r SET checked_ids = ${[...checkedIds]}::uuid[],
+      checked_since = CASE WHEN ${isCheckFresh} THEN r.checked_since ELSE now() END
+    WHERE r.id = ${id}::uuid`.execute(db)
+}
+
 export async function updateAttachedAgain(
   db: Kysely<unknown>,
   schema: string,
@@ -143,8 +186,15 @@ export async function updateDropped(db: Kysely<unknown>, schema: string, id: str
   await sql`UPDATE ${tableIn(schema)} SET dropped_at = clock_timestamp() WHERE id = ${id}::uuid`.execute(db)
 }
 
-export async function deletePartitionRecord(db: Kysely<unknown>, schema: string, id: string): Promise<void> {
-  await sql`DELETE FROM ${tableIn(schema)} WHERE id = ${id}::uuid`.execute(db)
+/** Unless a session has begun to send its DETACH since the record was read. */
+export async function deletePartitionRecord(
+  db: Kysely<unknown>,
+  schema: string,
+  { id, session }: Pick<PartitionRecord, 'id' | 'session'>,
+): Promise<void> {
+  await sql`DELETE FROM ${tableIn(schema)} WHERE id = ${id}::uuid AND session_name IS NOT DISTINCT FROM ${session ?? null}`.execute(
+    db,
+  )
 }
 
 /** Batches of partitions that are archived and not dropped yet: verified, and to be kept. */

@@ -71,9 +71,9 @@ async function recover(slice: Slice, stateSchema: string, record: PartitionRecor
   const { context } = slice
   const target = record.relation
   const reason = record.partition
-  const decision = judgeRecord(record, slice.cursor.slotId, context.clock.now())
+  const decision = judgeRecord(record, slice.cursor.slotId)
   switch (decision.kind) {
-    case 'idle':
+    case 'sending':
     case 'drop':
       return
     case 'finalize':
@@ -81,7 +81,7 @@ async function recover(slice: Slice, stateSchema: string, record: PartitionRecor
       return
     case 'forget':
       await context.act({ kind: 'forget-partition', target, reason }, async ({ db }) => {
-        await deletePartitionRecord(db, stateSchema, record.id)
+        await deletePartitionRecord(db, stateSchema, record)
       })
       return
     case 'attached-again':
@@ -95,7 +95,7 @@ async function recover(slice: Slice, stateSchema: string, record: PartitionRecor
     case 'restored':
       if (!(await forgetArchived(slice, stateSchema, record, 'its rows are live again'))) return
       await context.act({ kind: 'forget-partition', target, reason }, async ({ db }) => {
-        await deletePartitionRecord(db, stateSchema, record.id)
+        await deletePartitionRecord(db, stateSchema, record)
       })
       return
     case 'gone':
@@ -156,10 +156,10 @@ export async function confirmDetached(slice: Slice, stateSchema: string, record:
   })
 }
 
-/** What no waiting mends: no session, no right, not that kind of object, something depends on it. The connection itself is in order. */
+/** What no waiting mends: no session, no right, not that kind of object, something depends on it, a trigger objects. The connection itself is in order. */
 export function isRefusal(error: unknown): boolean {
   const code = codeOf(error)
-  return code === 'no-direct-connection' || code === 'client-unavailable' || /^(42|55|0A|2B)...$/.test(code)
+  return code === 'no-direct-connection' || code === 'client-unavailable' || /^(23|42|55|0A|2B|P0)...$/.test(code)
 }
 
 /**
@@ -188,7 +188,8 @@ export async function forgetArchived(
   return true
 }
 
-async function isStoreOurs(slice: Slice): Promise<boolean> {
+/** Whether something may be written to the store, and it can be; a finding says why not. */
+export async function isStoreOurs(slice: Slice): Promise<boolean> {
   const { context } = slice
   if (!context.hasClient('store')) return false
   try {

@@ -6,15 +6,17 @@ import { isDeletable, type Expiry } from './expiry.js'
 import type { PartitionContent, PartitionFacts, PartitionRecord } from './partition-facts.js'
 import { foreignPendingFinding, rowByRowFinding, waitingFinding } from './partition-findings.js'
 import { detachConcurrently, selectContent, selectPartitioned } from './partition-queries.js'
-import { confirmDetached, finalize, isRefusal, mayPass } from './partition-recovery.js'
-import { deletePartitionRecord, selectPartitionRecords, upsertAnnounced } from './partition-records.js'
+import { confirmDetached, finalize, isRefusal, isStoreOurs, mayPass } from './partition-recovery.js'
+import { deletePartitionRecord, selectPartitionRecords, updateSession, upsertAnnounced } from './partition-records.js'
 import {
   forecastPartition,
   isOurs,
   judgeContent,
   selectExpired,
+  wasDetached,
   whyPartitionsStay,
   whyRowByRow,
+  whyRowsDiffer,
 } from './plan-partitions.js'
 import { keyOf, resolvePolicies, type Policy } from './policy.js'
 import type { PreflightFacts } from './preflight-facts.js'
@@ -100,6 +102,7 @@ class PartitionRun {
     }
     let rows = 0
     for (const partition of await this.#expired()) {
+      if (this.#policy.archive && !(await isStoreOurs(this.#slice))) break
       const content = await this.#contentOf(partition, rows)
       if (content === undefined) continue
       this.#except.add(partition.oid)
@@ -147,9 +150,10 @@ class PartitionRun {
       if (!isOurs(record)) continue
       // A finding says already what keeps a pending one.
       if (record.place === 'pending') this.#keep(record, this.#isOfThisSlot(record) ? 'left' : 'setAside')
+      if (record.place === 'attached' && record.isSending) this.#keep(record, 'left')
       // Of one that was not noted yet, what is archived could not be forgotten in this run.
       const again = record.attachedAgainSlot ?? this.#slice.cursor.slotId
-      if (record.place === 'attached' && record.detachedAt !== undefined && again === this.#slice.cursor.slotId)
+      if (record.place === 'attached' && wasDetached(record) && again === this.#slice.cursor.slotId)
         this.#spare(record, 'setAside')
       if (record.place === 'detached') await this.#finish(record)
     }
@@ -162,10 +166,9 @@ class PartitionRun {
 
   async #finish(record: PartitionRecord): Promise<void> {
     const slice = this.#slice
-    if (record.relation !== keyOf(this.#policy.relation)) {
-      slice.report(
-        waitingFinding(record, `the policy ${record.policy} is about ${keyOf(this.#policy.relation)} by now`),
-      )
+    const why = this.#whyNotFinished(record)
+    if (why !== undefined) {
+      slice.report(waitingFinding(record, why))
       this.#keep(record, 'setAside')
       return
     }
@@ -175,6 +178,13 @@ class PartitionRun {
     }
     const end = await new DetachedPartition(slice, this.#expiry, this.#horizon, record).run()
     if (end !== 'dropped') this.#keep(record, end === 'stopped' ? 'left' : 'setAside')
+  }
+
+  /** The policy is not what it was when the partition was detached. */
+  #whyNotFinished(record: PartitionRecord): string | undefined {
+    const relation = keyOf(this.#policy.relation)
+    if (record.relation !== relation) return `the policy ${record.policy} is about ${relation} by now`
+    return whyRowsDiffer(this.#policy, resolvePolicies(this.#slice.context.config))
   }
 
   #keep(record: PartitionRecord, until: 'left' | 'setAside'): void {
@@ -220,9 +230,10 @@ class PartitionRun {
         hashed: this.#policy.archive,
       })
     } catch (error) {
-      if (!mayPass(error) || context.signal.aborted) throw error
+      if (!(mayPass(error) || isRefusal(error)) || context.signal.aborted) throw error
       if (codeOf(error) === '57014') this.#reasons.push(`comparing ${name} takes longer than countLimit`)
-      else this.#leaveLocked(partition)
+      else if (mayPass(error)) this.#leaveLocked(partition)
+      else this.#reasons.push(`${name} cannot be read: ${(error as Error).message}`)
       return undefined
     }
     const decision = judgeContent(name, content, { rowsLeft: rowsLeft - taken, maxRowsPerRun })
@@ -245,6 +256,12 @@ class PartitionRun {
   }
 
   async #take(partition: PartitionFacts): Promise<void> {
+    // What cannot be archived stays where it is seen.
+    if (this.#policy.archive && !(await isStoreOurs(this.#slice))) {
+      this.#spare(partition, 'left')
+      this.#inTheWay = 'left'
+      return
+    }
     const end = await this.#detach(partition)
     if (end.kind === 'refused') {
       this.#reasons.push(end.why)
@@ -267,25 +284,23 @@ class PartitionRun {
     const { context } = this.#slice
     const schema = context.stateSchema ?? ''
     const policy = this.#policy
+    const id = randomUUID()
     const [target, reason] = [keyOf(policy.relation), keyOf(partition.relation)]
     await context.act({ kind: 'announce-detach', target, reason }, async ({ db }) => {
       await keepCommit(db)
       const { oid, bounds } = partition
-      await upsertAnnounced(db, schema, {
-        id: randomUUID(),
-        policy: policy.name,
-        relation: target,
-        partition: reason,
-        oid,
-        bounds,
-      })
+      const { name, archive } = policy
+      await upsertAnnounced(db, schema, { id, policy: name, relation: target, partition: reason, oid, bounds, archive })
     })
     const find = async () => (await this.#ownRecords()).find(({ oid }) => oid === partition.oid)
     const { lockTimeout } = context.config
     try {
       await context.act(
         { kind: 'detach-partition', target, reason, lockTimeoutMs: lockTimeout, via: 'direct' },
-        ({ db }) => detachConcurrently(db, policy.relation, partition.relation),
+        async ({ db }) => {
+          if (!(await updateSession(db, schema, id))) throw new AnnouncementTaken()
+          await detachConcurrently(db, policy.relation, partition.relation)
+        },
       )
     } catch (error) {
       if (context.signal.aborted) throw error
@@ -297,7 +312,7 @@ class PartitionRun {
       if (record?.place === 'attached' && isOver(error)) {
         await context.act({ kind: 'forget-partition', target, reason }, async ({ db }) => {
           await keepCommit(db)
-          await deletePartitionRecord(db, schema, record.id)
+          await deletePartitionRecord(db, schema, record)
         })
       }
       if (mayPass(error)) return { kind: 'locked' }
@@ -308,6 +323,15 @@ class PartitionRun {
     const record = await find()
     if (record !== undefined) await confirmDetached(this.#slice, schema, record)
     return { kind: 'detached' }
+  }
+}
+
+/** A later run took the announcement back while this process was paused. */
+class AnnouncementTaken extends Error {
+  override readonly name = 'AnnouncementTaken'
+  readonly code = 'announcement-taken'
+  constructor() {
+    super('the announcement of a detach was taken back by a later run')
   }
 }
 

@@ -9,8 +9,13 @@ export function mayDetach(policy: Policy, policies: readonly Policy[]): boolean 
 }
 
 function whyNotByPolicy(policy: Policy, policies: readonly Policy[]): string | undefined {
-  const { name, detachPartitions, children, members, keepWhile, with: group } = policy
-  if (!detachPartitions) return `detachPartitions is off in the policy ${name}`
+  if (!policy.detachPartitions) return `detachPartitions is off in the policy ${policy.name}`
+  return whyRowsDiffer(policy, policies)
+}
+
+/** Why rows of a policy are not all alike, so that none of its partitions goes as a whole, also one that is detached already. */
+export function whyRowsDiffer(policy: Policy, policies: readonly Policy[]): string | undefined {
+  const { name, children, members, keepWhile, with: group } = policy
   // Each of them decides row by row, or has rows of other relations go along.
   if (children.length > 0) return `the policy ${name} has children`
   if (members.length > 0) return `the policy ${name} has members`
@@ -80,7 +85,9 @@ function whyNotWhole({ relation, ...partition }: PartitionFacts): string | undef
   if (!partition.isTable) return `${name} is partitioned itself`
   if (!partition.isOwned) return `our role does not own ${name}`
   if (partition.hidesRows) return `row-level security hides rows of ${name} from our role`
-  return partition.isNamedElsewhere ? `a view or function names ${name}, or a sequence belongs to it` : undefined
+  return partition.isNamedElsewhere
+    ? `a view, function, type or policy names ${name}, or a sequence belongs to it`
+    : undefined
 }
 
 export type ContentDecision =
@@ -106,9 +113,9 @@ export type RecordDecision =
   | { readonly kind: 'finalize' }
   /** Detached: to be archived and dropped by its policy. */
   | { readonly kind: 'drop' }
-  /** Nothing was begun; may be announced anew. */
-  | { readonly kind: 'idle' }
-  /** Announced long ago, and nobody can still be about to begin. */
+  /** A session of an earlier run is still at it. */
+  | { readonly kind: 'sending' }
+  /** Nothing came of the announcement, or what did is over: a partition like any other, or somebody else's table. */
   | { readonly kind: 'forget' }
   /** Attached again by somebody: what was archived of it is no copy any more. `slot` to be noted. */
   | { readonly kind: 'attached-again'; readonly isNew: boolean }
@@ -118,13 +125,17 @@ export type RecordDecision =
   | { readonly kind: 'gone' }
   | { readonly kind: 'leave'; readonly why: string }
 
-/** A process may be paused for long between its announcement and the DETACH: for so long the announcement stays. */
-const forgetAfterMs = 7 * 86_400_000
-
 /** What is to be done about a partition that was announced by an earlier run, by where it is now. */
-export function judgeRecord(record: PartitionRecord, slotId: string, now: Date): RecordDecision {
-  // Somebody attached it again, and has detached it since: this detach is not ours, and what it is for we do not know.
-  if (!isOurs(record)) return { kind: 'leave', why: 'somebody else detached it, after it had been attached again' }
+export function judgeRecord(record: PartitionRecord, slotId: string): RecordDecision {
+  if (!isOurs(record)) {
+    // We never began, and whoever announced it finds its announcement gone.
+    if (record.session === undefined) return { kind: 'forget' }
+    // Somebody attached it again, and has detached it since: this detach is not ours, and what it is for we do not know.
+    return {
+      kind: 'leave',
+      why: 'it was attached again, and somebody else detached it since, or its first column was altered',
+    }
+  }
   switch (record.place) {
     case 'pending':
       return { kind: 'finalize' }
@@ -141,14 +152,14 @@ export function judgeRecord(record: PartitionRecord, slotId: string, now: Date):
       if (isUntouched(record)) return { kind: 'forget' }
       return { kind: 'leave', why: 'the table of this name is another one, or it was renamed' }
     case 'attached':
-      if (record.detachedAt !== undefined) {
+      if (wasDetached(record)) {
         // For one slot it stays: who wants it for longer has the time for a hold.
         if (record.attachedAgainSlot === undefined) return { kind: 'attached-again', isNew: true }
         if (record.attachedAgainSlot === slotId) return { kind: 'attached-again', isNew: false }
         // Attached for good: whoever detaches it from now on is somebody else, unless it is announced anew.
         return { kind: 'forget' }
       }
-      return now.getTime() - record.announcedAt.getTime() > forgetAfterMs ? { kind: 'forget' } : { kind: 'idle' }
+      return { kind: record.isSending ? 'sending' : 'forget' }
   }
 }
 
@@ -157,8 +168,16 @@ function isUntouched({ detachedAt, archived }: PartitionRecord): boolean {
 }
 
 /** Whether it was we who detached it, or began to. */
-export function isOurs({ place, attachedAgainSlot }: PartitionRecord): boolean {
-  return attachedAgainSlot === undefined || (place !== 'detached' && place !== 'pending')
+export function isOurs({ place, session, detachedAt, attachedAgainSlot, isColumnRewritten }: PartitionRecord): boolean {
+  if (place !== 'detached' && place !== 'pending') return true
+  if (session === undefined || attachedAgainSlot !== undefined) return false
+  // Between our detach and the note of it there is nothing to compare with; what is pending still has the columns of before.
+  return !isColumnRewritten || (place === 'detached' && detachedAt === undefined)
+}
+
+/** Of one that is attached: whether it was detached since it was announced, also when no run came to write that down. */
+export function wasDetached({ detachedAt, session, isColumnRewritten }: PartitionRecord): boolean {
+  return detachedAt !== undefined || (session !== undefined && isColumnRewritten)
 }
 
 /** One line of `plan`, per partition. */

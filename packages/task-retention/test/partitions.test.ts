@@ -382,7 +382,7 @@ describe('a plan', () => {
     world = await createPartitionWorld()
     await world.run({ config: { policies: [] } })
     const run = await world.go({}, { dryRun: true })
-    const actions = run.task.run?.actions ?? []
+    const actions = (run.task.run?.actions ?? []).filter(({ kind }) => !kind.endsWith('-owner'))
     expect(actions.slice(0, 3)).toMatchObject([
       {
         kind: 'detach-partition',
@@ -454,11 +454,7 @@ describe('row by row goes', () => {
   })
 
   it.each([
-    [
-      'a view names',
-      'CREATE VIEW public.oldest AS SELECT id FROM public.events_m63',
-      /a view or function names public\.events_m63/,
-    ],
+    ['a view names', 'CREATE VIEW public.oldest AS SELECT id FROM public.events_m63', /names public\.events_m63/],
     [
       'is partitioned itself',
       `ALTER TABLE ${events} DETACH PARTITION public.events_m63; DROP TABLE public.events_m63;

@@ -73,7 +73,7 @@ describe('selectExpired', () => {
     [{ isTable: false }, /partitioned itself/],
     [{ isOwned: false }, /does not own public\.may/],
     [{ hidesRows: true }, /row-level security/],
-    [{ isNamedElsewhere: true }, /view or function/],
+    [{ isNamedElsewhere: true }, /a view, function, type or policy names public\.may/],
   ])('leaves to row by row what is %o', (change, why) => {
     const young = partition('young', '2021-01-01T00:00:00Z')
     const { whole, others } = selectExpired(factsOf([partition('may', '2020-06-01T00:00:00Z', change), young]), horizon)
@@ -168,7 +168,6 @@ describe('judgeContent', () => {
 })
 
 describe('judgeRecord', () => {
-  const now = new Date('2026-11-23T02:00:00Z')
   const record = (place: PartitionPlace, change: Partial<PartitionRecord> = {}): PartitionRecord => ({
     id: '1f0c9a77-0f9b-4f5e-8a61-0d9fc2b1a001',
     policy: 'events',
@@ -176,10 +175,15 @@ describe('judgeRecord', () => {
     partition: 'public.may',
     oid: '1',
     bounds: "FOR VALUES FROM ('2020-05-01') TO ('2020-06-01')",
+    archive: true,
     announcedAt: new Date('2026-11-22T02:00:00Z'),
+    session: 'battlescope-scheduler:1f0c9a77-0f9b-4f5e-8a61-0d9fc2b1a002',
+    isSending: false,
     detachedAt: undefined,
+    isColumnRewritten: false,
     attachedAgainSlot: undefined,
     archived: { batchIds: [], rows: 0, hash: noContent, columns: undefined, last: undefined },
+    checkedIds: [],
     place,
     ...change,
   })
@@ -189,8 +193,19 @@ describe('judgeRecord', () => {
   it.each<[string, PartitionRecord, string]>([
     ['its own pending detach', record('pending'), 'finalize'],
     ['a detached one, known to be so or not', record('detached'), 'drop'],
-    ['an announcement', record('attached'), 'idle'],
-    ['an announcement of long ago', record('attached', { announcedAt: new Date('2026-11-15T02:00:00Z') }), 'forget'],
+    ['one whose detach was not noted', record('detached', { isColumnRewritten: true }), 'drop'],
+    ['an announcement that nothing followed', record('attached', { session: undefined }), 'forget'],
+    ['an announcement whose session came to nothing', record('attached'), 'forget'],
+    ['an announcement whose session is still there', record('attached', { isSending: true }), 'sending'],
+    ['what somebody detached after a mere announcement', record('detached', { session: undefined }), 'forget'],
+    ['what somebody detaches after a mere announcement', record('pending', { session: undefined }), 'forget'],
+    [
+      'one that came back before its detach was noted',
+      record('attached', { isColumnRewritten: true }),
+      'attached-again',
+    ],
+    ['one that came back and left unseen', record('detached', { detachedAt, isColumnRewritten: true }), 'leave'],
+    ['one that came back and is leaving', record('pending', { detachedAt, isColumnRewritten: true }), 'leave'],
     ['one that is attached again', record('attached', { detachedAt }), 'attached-again'],
     ['the same in that slot', record('attached', { detachedAt, attachedAgainSlot: 'now' }), 'attached-again'],
     ['the same in the next', record('attached', { detachedAt, attachedAgainSlot: 'before' }), 'forget'],
@@ -203,7 +218,7 @@ describe('judgeRecord', () => {
     ['one of another relation', record('elsewhere', { detachedAt }), 'leave'],
     ['another table', record('unknown', { detachedAt }), 'leave'],
   ])('%s', (_, given, kind) => {
-    expect(judgeRecord(given, 'now', now).kind).toBe(kind)
+    expect(judgeRecord(given, 'now').kind).toBe(kind)
   })
 
   it('tells how to attach one that waits', () => {

@@ -12,6 +12,7 @@ import { health } from './migrations/0007-health.js'
 import { reindex } from './migrations/0008-reindex.js'
 import { backup } from './migrations/0009-backup.js'
 import { changes } from './migrations/0010-changes.js'
+import { retentionDetach } from './migrations/0011-retention-detach.js'
 
 export const migrations: readonly string[] = [
   tasksAndHistory,
@@ -24,4 +25,5 @@ export const migrations: readonly string[] = [
   reindex,
   backup,
   changes,
+  retentionDetach,
 ]
