@@ -10,10 +10,8 @@ describe.each([15, 17] as const)('WAL archiving on PostgreSQL %i', (major) => {
   let server: TestServer
   let database: TestDatabase
   beforeAll(async () => {
-    server = await startPostgres({
-      major,
-      settings: { wal_level: 'replica', archive_mode: 'on', archive_command: 'true' },
-    })
+    // The command is set later: what a server is started with, ALTER SYSTEM does not change.
+    server = await startPostgres({ major, settings: { wal_level: 'replica', archive_mode: 'on' } })
   })
   afterAll(() => server.stop())
   beforeEach(async () => {
@@ -35,13 +33,17 @@ describe.each([15, 17] as const)('WAL archiving on PostgreSQL %i', (major) => {
   const archiveBy = async (command: string) => {
     await database.query(`ALTER SYSTEM SET archive_command = '${command}'`)
     await database.query('SELECT pg_reload_conf()')
+    await isMet(`current_setting('archive_command') = '${command}'`)
   }
-  const until = async (condition: string) => {
-    await database.query('SELECT pg_logical_emit_message(true, $$a$$, $$b$$), pg_switch_wal()')
+  const isMet = async (condition: string) => {
     for (;;) {
       const [row] = await database.query<{ met: boolean }>(`SELECT ${condition} AS met FROM pg_stat_archiver`)
       if (row?.met === true) return
     }
+  }
+  const until = async (condition: string) => {
+    await database.query('SELECT pg_logical_emit_message(true, $$a$$, $$b$$), pg_switch_wal()')
+    await isMet(condition)
   }
 
   it('says since when nothing was archived, as far as the statistics reach back', async () => {
