@@ -6,7 +6,7 @@ import {
   type TestDatabase,
   type TestServer,
 } from '@battlescope/scheduler-testing'
-import { sql } from 'kysely'
+import { sql, type RawBuilder } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { countNow, createBloated, createIndexThatRuns, deadRows, run, targets } from './world.js'
 
@@ -370,19 +370,23 @@ describe.each([15, 17] as const)('vacuum on PostgreSQL %i', (major) => {
 
   it('freezes multixacts once, where a storage parameter makes that more frequent, too', async () => {
     await database.query(`CREATE TABLE a (i int) WITH (autovacuum_multixact_freeze_max_age = 10000);
-      INSERT INTO a VALUES (1); CREATE TABLE burn AS SELECT generate_series(1, 8500) AS i`)
+      INSERT INTO a VALUES (1); CREATE TABLE burn (i int PRIMARY KEY); INSERT INTO burn SELECT generate_series(1, 8500)`)
     const [one, two] = ['one', 'two'].map((name) => openConnections({ url: database.url, applicationName: name }))
-    // Two who share a row's lock make a multixact of it.
-    const share = (name: string) =>
+    // Two who share a row's lock make a multixact, and only one of all rows that the same two share: each exception block is another one.
+    const share = (name: string, by: RawBuilder<unknown>) =>
       one?.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
         await sql`SELECT FROM ${sql.id(name)} FOR SHARE`.execute(db)
         await two?.transaction({ statementTimeoutMs: 60_000 }, async (other) => {
-          await sql`SELECT FROM ${sql.id(name)} FOR SHARE`.execute(other.db)
+          await by.execute(other.db)
         })
       })
     try {
-      await share('a')
-      await share('burn')
+      await share('a', sql`SELECT FROM a FOR SHARE`)
+      await share(
+        'burn',
+        sql`DO $$ BEGIN FOR row IN 1..8500 LOOP
+          BEGIN PERFORM FROM burn WHERE i = row FOR SHARE; EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP; END $$`,
+      )
     } finally {
       await one?.close()
       await two?.close()
