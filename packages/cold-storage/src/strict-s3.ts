@@ -252,10 +252,12 @@ export class StrictS3 {
     const page = keys.slice(0, this.pageSize)
     const isTruncated = page.length < keys.length
     const contents = page.map((key) => {
-      const { body, etag, modifiedAt } = this.objects.get(key)!
-      return `<Contents><Key>${xml(key)}</Key><Size>${body.length}</Size><ETag>${xml(etag)}</ETag><LastModified>${modifiedAt.toISOString()}</LastModified></Contents>`
+      const stored = this.objects.get(key)
+      return `<Contents><Key>${xml(key)}</Key><Size>${stored?.body.length}</Size><ETag>${xml(stored?.etag ?? '')}</ETag><LastModified>${stored?.modifiedAt.toISOString()}</LastModified></Contents>`
     })
-    const next = isTruncated ? `<NextContinuationToken>${xml(page.at(-1)!)}</NextContinuationToken>` : ''
+    const last = page.at(-1)
+    const isLast = !isTruncated || last === undefined
+    const next = isLast ? '' : `<NextContinuationToken>${xml(last)}</NextContinuationToken>`
     return xmlAnswer(
       `<ListBucketResult><IsTruncated>${isTruncated}</IsTruncated>${next}${contents.join('')}</ListBucketResult>`,
     )
@@ -271,9 +273,10 @@ export class StrictS3 {
     const page = all.slice(0, this.pageSize)
     const isTruncated = page.length < all.length
     const last = page.at(-1)
-    const next = isTruncated
-      ? `<NextKeyMarker>${xml(last!.key)}</NextKeyMarker><NextUploadIdMarker>${last!.id}</NextUploadIdMarker>`
-      : ''
+    const isLast = !isTruncated || last === undefined
+    const next = isLast
+      ? ''
+      : `<NextKeyMarker>${xml(last.key)}</NextKeyMarker><NextUploadIdMarker>${last.id}</NextUploadIdMarker>`
     const uploads = page.map(
       ({ key, id, initiated }) =>
         `<Upload><Key>${xml(key)}</Key><UploadId>${id}</UploadId><Initiated>${initiated.toISOString()}</Initiated></Upload>`,
