@@ -129,6 +129,12 @@ export function codeOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined
 }
 
+/** What to do about it, where whoever threw it said so: the scheduler, a task, PostgreSQL. */
+export function hintOf(error: unknown): string | undefined {
+  const hint = (error as { hint?: unknown } | null | undefined)?.hint
+  return typeof hint === 'string' && hint !== '' ? hint : undefined
+}
+
 export function classifyFailure(error: unknown): FailureKind {
   const code = codeOf(error)
   if (code === undefined) return 'permanent'

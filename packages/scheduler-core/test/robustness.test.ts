@@ -175,7 +175,11 @@ describe('the direct connection', () => {
       },
     })
     const report = await run(world, [task])
-    expect(report.tasks[0]?.run).toMatchObject({ outcome: 'failed', errorCode: 'client-unavailable' })
+    expect(report.tasks[0]?.run).toMatchObject({
+      outcome: 'failed',
+      errorCode: 'client-unavailable',
+      hint: 'let its requires() return direct: true',
+    })
     expect(await world.database.query('SELECT 1 FROM scheduler.action')).toEqual([])
   })
 

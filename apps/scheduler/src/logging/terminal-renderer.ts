@@ -55,6 +55,7 @@ export function terminalRenderer(write: (text: string) => void, terminal: Termin
       if (record.event === 'task-ended') {
         clear()
         write(`${endLine(record, paint)}\n`)
+        if (record.hint !== undefined) write(`      hint: ${printable(record.hint)}\n`)
         for (const finding of record.findings ?? [])
           write(`      ${paint(finding.severity, 'yellow')}: ${printable(finding.summary)}\n`)
         return

@@ -229,6 +229,7 @@ function logEnd(logger: TaskLogger, result: TaskRunResult): void {
     outcome: result.outcome,
     reason: result.reason,
     errorCode: result.errorCode,
+    hint: result.hint,
     durationMs: Math.round(result.durationMs),
     peakMemoryBytes: result.peakMemoryBytes,
     actions: result.actions.length,

@@ -1,4 +1,4 @@
-import { classifyFailure, codeOf, messageOf } from '../errors.js'
+import { classifyFailure, codeOf, hintOf, messageOf } from '../errors.js'
 import type { Outcome } from '../state/tables.js'
 import type { Change, Finding, TaskResult } from '../task.js'
 import type { SafeText } from './safe-text.js'
@@ -8,6 +8,8 @@ export interface RunOutcome {
   readonly outcome: Outcome
   readonly reason: string | undefined
   readonly errorCode: string | undefined
+  /** For the log: what to do about a failure. */
+  readonly hint?: string | undefined
   readonly remaining: number | undefined
   readonly findings: readonly Finding[]
   readonly changes: readonly Change[]
@@ -127,7 +129,11 @@ export function outcomeOfError(error: unknown, aborted: unknown, safe: SafeText)
       outcome: aborted.code === 'timed-out' ? 'timed-out' : 'cancelled',
     }
   }
-  return failure(safe.text(codeOf(error) ?? 'error'), safe.text(messageOf(error)))
+  const hint = hintOf(error)
+  return {
+    ...failure(safe.text(codeOf(error) ?? 'error'), safe.text(messageOf(error))),
+    hint: hint === undefined ? undefined : safe.text(messageOf(hint)),
+  }
 }
 
 function failure(errorCode: string, reason: string): RunOutcome {

@@ -1,10 +1,10 @@
 /** What happened: runs, actions, totals, metrics, and how long they are kept. */
-import { sql } from 'kysely'
+import { sql, type Insertable } from 'kysely'
 import { exitCodes, LostClaimError } from '../errors.js'
 import type { Change, Finding } from '../task.js'
 import { retryAtAfterFailure, type ClaimIdentity } from './claims.js'
 import { countedBuckets, emptyHistogram } from './histogram.js'
-import type { Outcome, StateDb } from './tables.js'
+import type { Outcome, StateDb, StateDatabase } from './tables.js'
 
 /** Exit codes of runs that reach their record. */
 const recordedExitCodes = (
@@ -204,19 +204,13 @@ async function addToTotals(db: StateDb, record: TaskRunRecord): Promise<void> {
 const metricsAtOnce = 1000
 
 async function storeMetrics(db: StateDb, record: TaskRunRecord): Promise<void> {
-  // One statement cannot change a row twice; what was said last counts.
-  const byRow = new Map(
-    record.metrics.map((metric) => [
-      JSON.stringify([metric.name, Object.entries(metric.attributes).sort()]),
-      {
-        task: record.task,
-        name: metric.name,
-        attributes: JSON.stringify(metric.attributes),
-        kind: metric.kind,
-        value: metric.value,
-      },
-    ]),
-  )
+  // One statement cannot change a row twice. Each attempt has metrics of its own: counts of the same thing add up, and the last gauge counts.
+  const byRow = new Map<string, Insertable<StateDatabase['task_metric']>>()
+  for (const { name, attributes, kind, value } of record.metrics) {
+    const row = JSON.stringify([name, Object.entries(attributes).sort()])
+    const before = kind === 'counter' ? (byRow.get(row)?.value ?? 0) : 0
+    byRow.set(row, { task: record.task, name, attributes: JSON.stringify(attributes), kind, value: before + value })
+  }
   const rows = [...byRow.values()]
   for (let start = 0; start < rows.length; start += metricsAtOnce) {
     await db
