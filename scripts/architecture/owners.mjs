@@ -9,6 +9,8 @@ export const clockOwners = [
   'packages/database/src/probe.ts',
   // Hands it to what has no database to ask: an alert that the database is down.
   'apps/scheduler/src/host.ts',
+  // Tells a task what this machine takes for the time, to be held against the database's.
+  'packages/scheduler-core/src/execute/clock.ts',
   // Stands in for a service, which has a clock of its own.
   'packages/cold-storage/src/strict-s3.ts',
 ]

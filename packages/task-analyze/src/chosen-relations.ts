@@ -1,6 +1,8 @@
 /** What the texts mean that choose relations. Pure. */
 import { matchesRelation, parseRelationPattern, type RelationName } from '@battlescope/database'
 
+export { chosenRelations } from '@battlescope/database'
+
 /** Names and patterns that match no relation. */
 export function unmatched(texts: readonly string[], relations: readonly RelationName[]): readonly string[] {
   return texts.filter((text) => {

@@ -1,7 +1,6 @@
 /** Which relations to analyze, worst first, and why the others not; afterwards, what became of it. Pure. */
-import { chosenRelations } from '@battlescope/database'
 import type { Finding, TaskResult } from '@battlescope/scheduler-core'
-import { isName, unmatched } from './chosen-relations.js'
+import { chosenRelations, isName, unmatched } from './chosen-relations.js'
 import type { AnalyzeConfig } from './config.js'
 import type { Candidate } from './queries.js'
 

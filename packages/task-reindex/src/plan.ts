@@ -1,7 +1,7 @@
 /** Which indexes to rebuild, worst first, and why the others not. Pure. */
-import { isAmongRelations } from '@battlescope/database'
 import { formatSize } from '@battlescope/scheduler-core'
 import { estimateBtreeBytes, type SizeEstimate } from './btree-estimate.js'
+import { isAmongRelations } from './chosen-relations.js'
 import type { ReindexConfig } from './config.js'
 import {
   indexNameOf,

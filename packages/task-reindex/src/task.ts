@@ -1,6 +1,6 @@
-import { chosenRelations } from '@battlescope/database'
 import { defineTask, messageOf, type Task, type TaskResult } from '@battlescope/scheduler-core'
 import { adviceOn } from './advice.js'
+import { chosenRelations } from './chosen-relations.js'
 import { reindexConfig } from './config.js'
 import type { IndexFacts } from './facts.js'
 import { doubtsFound, findingsOf, type Doubt } from './findings.js'

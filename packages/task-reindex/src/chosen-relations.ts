@@ -1,0 +1,2 @@
+/** Which relations the options choose. Pure. */
+export { chosenRelations, isAmongRelations } from '@battlescope/database'
