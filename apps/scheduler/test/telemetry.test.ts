@@ -116,6 +116,8 @@ describe('traces', () => {
   })
 
   it('hold slow statements inside what sent them, without their values', async () => {
+    // No machine samples that many rows within a millisecond.
+    await database.query('INSERT INTO public.battles SELECT generate_series(1, 200000)')
     const collector = await collect()
     const { exitCode } = await battlescope([], { ...asJson(collector), SCHEDULER_SLOW_STATEMENT: '1ms' })
     expect(exitCode).toBe(0)
