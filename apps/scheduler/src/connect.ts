@@ -21,10 +21,15 @@ export interface Connected {
   readonly facts: ServerFacts
 }
 
+export interface ConnectOptions extends Pick<ConnectionsOptions, 'onStatement'> {
+  /** Connecting lasts until it aborts. */
+  readonly signal?: AbortSignal
+}
+
 /** Nothing connects yet. */
 export function open(
   { databaseUrl, databaseDirectUrl, maxConnections }: ProgramOptions,
-  onStatement?: ConnectionsOptions['onStatement'],
+  { onStatement }: Pick<ConnectOptions, 'onStatement'> = {},
 ): DatabaseConnections {
   // The config stage has seen to it, for every command that connects.
   if (databaseUrl === undefined) throw new Error('DATABASE_URL is not set')
@@ -38,16 +43,15 @@ export function open(
 }
 
 /**
- * Connects (until `signal` aborts), works and closes. An error of `work` that comes from missing grants on the scheduler's own tables is told as that.
+ * Connects, works and closes. An error of `work` that comes from missing grants on the scheduler's own tables is told as that.
  * @throws SchedulerError `database-unavailable`, `database-standby`, `database-too-old`, `database-permission`, and whatever `work` throws
  */
 export async function withDatabase<T>(
   program: ProgramOptions,
   work: (connected: Connected) => Promise<T>,
-  signal?: AbortSignal,
-  onStatement?: ConnectionsOptions['onStatement'],
+  options: ConnectOptions = {},
 ): Promise<T> {
-  const connected = await connect(program, signal, onStatement)
+  const connected = await connect(program, options)
   try {
     return await work(connected)
   } catch (error) {
@@ -57,12 +61,9 @@ export async function withDatabase<T>(
   }
 }
 
-async function connect(
-  program: ProgramOptions,
-  signal: AbortSignal | undefined,
-  onStatement: ConnectionsOptions['onStatement'],
-): Promise<Connected> {
-  const connections = open(program, onStatement)
+async function connect(program: ProgramOptions, options: ConnectOptions): Promise<Connected> {
+  const connections = open(program, options)
+  const { signal } = options
   try {
     const facts = await connections.probe(signal === undefined ? {} : { signal })
     refuseUnfit(facts)

@@ -132,7 +132,7 @@ async function withAlerts(
       }
       await work(new PostgresAlertStore(connections, program.schema), new Output(host), state.now)
     },
-    host.stop,
+    { signal: host.stop },
   )
   return exitCodes.ok.code
 }

@@ -73,7 +73,7 @@ async function withStore(
     program,
     ({ connections }) =>
       work(new StateStore(connections, program.schema), new Output(host), configuration, connections),
-    host.stop,
+    { signal: host.stop },
   )
   return 0
 }

@@ -143,8 +143,7 @@ async function runConnected(
         retention: { historyMs: program.historyRetention, actionsMs: program.actionRetention },
       })
     },
-    undefined,
-    onStatement,
+    onStatement === undefined ? {} : { onStatement },
   )
 }
 

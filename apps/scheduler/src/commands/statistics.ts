@@ -23,7 +23,7 @@ export async function askStatistics(
   const asked = await withDatabase(
     configuration.program,
     ({ connections }) => askTask(host, configuration, connections, { task: statistics, request, dryRun }),
-    host.stop,
+    { signal: host.stop },
   )
   const answer = answerOf(asked, dryRun)
   const output = new Output(host)

@@ -66,7 +66,7 @@ export async function adopt(host: Host, options: AdoptOptions): Promise<number> 
       }
       return exitCodeOf(asked)
     },
-    host.stop,
+    { signal: host.stop },
   )
 }
 

@@ -43,7 +43,7 @@ export async function restore(host: Host, options: RestoreOptions): Promise<numb
   const asked = await withDatabase(
     configuration.program,
     ({ connections }) => askTask(host, configuration, connections, { task: retention, request, dryRun }),
-    host.stop,
+    { signal: host.stop },
   )
   if (options.json === true) output.json(jsonOf(asked, dryRun))
   else print(output, asked, dryRun)
