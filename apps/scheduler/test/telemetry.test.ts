@@ -49,6 +49,7 @@ interface Span {
   readonly spanId: string
   readonly parentSpanId?: string
   readonly name: string
+  readonly links?: readonly { readonly traceId: string; readonly spanId: string }[]
   readonly attributes: readonly { readonly key: string; readonly value: object }[]
 }
 interface Batch {
@@ -113,6 +114,22 @@ describe('traces', () => {
     expect(log.find(({ event }) => event === 'task-started')?.['span_id']).toBe(task?.spanId)
     expect(await database.query('SELECT trace_id FROM scheduler.task_run')).toEqual([{ trace_id: run?.traceId }])
     expect(await database.query('SELECT trace_id FROM scheduler.run')).toEqual([{ trace_id: run?.traceId }])
+  })
+
+  it('link each run to the one before it, where that was traced', async () => {
+    const collector = await collect()
+    const runOnce = async (environment: Record<string, string>) => {
+      expect((await battlescope([], environment)).exitCode).toBe(0)
+      return spans(collector).filter(({ name }) => name === 'scheduler run')
+    }
+    const [first] = await runOnce(asJson(collector))
+    expect(first?.links ?? []).toEqual([])
+    const [, second] = await runOnce(asJson(collector))
+    expect(second?.traceId).not.toBe(first?.traceId)
+    expect(second?.links).toMatchObject([{ traceId: first?.traceId, spanId: first?.spanId }])
+    await runOnce({ DATABASE_URL: database.url })
+    const [, , fourth] = await runOnce(asJson(collector))
+    expect(fourth?.links ?? []).toEqual([])
   })
 
   it('hold slow statements inside what sent them, without their values', async () => {

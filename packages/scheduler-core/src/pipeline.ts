@@ -89,6 +89,7 @@ async function runInSpan(input: RunInput, telemetry: Telemetry, runId: string, s
   try {
     const store = new StateStore(input.connections, input.schema ?? 'scheduler')
     const state = await readyState(input, store)
+    if (state.lastSpan !== undefined) span.link(state.lastSpan)
     const clock = new DatabaseClock(state.now, timer)
     const runStartedAt = state.now
     const budgetEndsAt = stops.startedAtMs + input.budgetMs
@@ -317,7 +318,7 @@ async function recordRun(
     exitCode: report.exitCode,
     version: input.version,
     holder: input.holder,
-    traceId: span.traceId,
+    span: span.reference,
     decisions: [
       ...report.tasks.map(({ name, slotId, run, reason, code }) => ({
         task: name,

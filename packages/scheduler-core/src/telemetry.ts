@@ -15,13 +15,23 @@ export interface Telemetry {
   readonly sendMetrics?: (batch: MetricBatch) => Promise<void>
 }
 
+/** Where a span can be found, both in hexadecimal as in W3C trace context. */
+export interface SpanReference {
+  readonly traceId: string
+  readonly spanId: string
+}
+
 export interface Span {
-  readonly traceId: string | undefined
+  /** Undefined where no traces are made. */
+  readonly reference: SpanReference | undefined
   /** W3C trace context, to be passed on. */
   readonly traceparent: string | undefined
   set(attributes: Readonly<Record<string, string | number | boolean>>): void
+  /** Names a span of another trace that this one goes on from. */
+  link(to: SpanReference): void
 }
 
 export const noTelemetry: Telemetry = {
-  span: (_name, _attributes, work) => work({ traceId: undefined, traceparent: undefined, set: () => undefined }),
+  span: (_name, _attributes, work) =>
+    work({ reference: undefined, traceparent: undefined, set: () => undefined, link: () => undefined }),
 }

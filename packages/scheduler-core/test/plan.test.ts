@@ -44,6 +44,7 @@ function plan(tasks: RegisteredTask[], states: TaskState[], options: Partial<Pla
     schemaVersion: 1,
     instanceId: undefined,
     historyPrunedAt: undefined,
+    lastSpan: undefined,
     now,
     tasks: new Map(states.map((one) => [one.name, one])),
   }

@@ -12,6 +12,7 @@ import {
   ROOT_CONTEXT,
   SpanKind,
   SpanStatusCode,
+  TraceFlags,
   trace,
   type Context,
   type SpanContext,
@@ -189,12 +190,14 @@ function startTraces(
 function spanForCore(span: OtelSpan, scrub: SdkOptions['scrub']): Span {
   const own = span.spanContext()
   return {
-    traceId: own.traceId,
+    reference: { traceId: own.traceId, spanId: own.spanId },
     traceparent: formatTraceparent(own),
     set: (attributes) => {
       span.setAttributes(scrubbed(attributes, scrub))
       if (failedOutcomes.includes(attributes['scheduler.outcome'])) span.setStatus({ code: SpanStatusCode.ERROR })
     },
+    // Whether that one was sampled is not known.
+    link: (to) => span.addLink({ context: { ...to, traceFlags: TraceFlags.NONE, isRemote: true } }),
   }
 }
 

@@ -108,7 +108,7 @@ async function executeDue(execution: Execution, planned: DueTask): Promise<TaskR
       span.set({ 'scheduler.outcome': result.outcome })
       if (identity !== undefined && !result.lostClaim) {
         const record = (of: TaskRunResult) =>
-          recordTaskRun(execution.store, { decision, identity, result: of, claimedAt, traceId: span.traceId })
+          recordTaskRun(execution.store, { decision, identity, result: of, claimedAt, traceId: span.reference?.traceId })
         const recorded = await record(ended).catch((error: unknown) => {
           // The log is all that is left to tell of it.
           logEnd(logger, ended)

@@ -13,6 +13,7 @@ import { reindex } from './migrations/0008-reindex.js'
 import { backup } from './migrations/0009-backup.js'
 import { changes } from './migrations/0010-changes.js'
 import { retentionDetach } from './migrations/0011-retention-detach.js'
+import { runSpan } from './migrations/0012-run-span.js'
 
 export const migrations: readonly string[] = [
   tasksAndHistory,
@@ -26,4 +27,5 @@ export const migrations: readonly string[] = [
   backup,
   changes,
   retentionDetach,
+  runSpan,
 ]

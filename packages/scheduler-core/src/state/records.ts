@@ -2,6 +2,7 @@
 import { sql, type Insertable } from 'kysely'
 import { exitCodes, LostClaimError } from '../errors.js'
 import type { Change, Finding } from '../task.js'
+import type { SpanReference } from '../telemetry.js'
 import { retryAtAfterFailure, type ClaimIdentity } from './claims.js'
 import { countedBuckets, emptyHistogram } from './histogram.js'
 import type { Outcome, StateDb, StateDatabase } from './tables.js'
@@ -70,7 +71,7 @@ export interface RunRecord {
   readonly version: string
   readonly holder: string
   readonly decisions: readonly object[]
-  readonly traceId: string | undefined
+  readonly span: SpanReference | undefined
 }
 
 export interface HistoryFilter {
@@ -270,7 +271,8 @@ export async function insertRun(db: StateDb, record: RunRecord): Promise<void> {
       version: record.version,
       holder: record.holder,
       decisions: JSON.stringify(record.decisions),
-      trace_id: record.traceId ?? null,
+      trace_id: record.span?.traceId ?? null,
+      span_id: record.span?.spanId ?? null,
     })
     .onConflict((conflict) => conflict.column('id').doNothing())
     .executeTakeFirst()

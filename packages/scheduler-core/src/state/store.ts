@@ -66,7 +66,12 @@ export class StateStore {
   }
 
   async #unreadableState(): Promise<State> {
-    const nothing = { instanceId: undefined, historyPrunedAt: undefined, tasks: new Map<string, never>() }
+    const nothing = {
+      instanceId: undefined,
+      historyPrunedAt: undefined,
+      lastSpan: undefined,
+      tasks: new Map<string, never>(),
+    }
     try {
       const row = await this.#read((db) =>
         db

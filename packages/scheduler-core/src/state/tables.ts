@@ -73,6 +73,7 @@ export interface StateDatabase {
     holder: string
     decisions: JSONColumnType<readonly object[], string, string>
     trace_id: string | null
+    span_id: string | null
   }
   task_run: {
     id: GeneratedAlways<string>

@@ -1,5 +1,6 @@
 /** What planning reads: every task's row, and the claim on it. */
 import { sql, type SqlBool } from 'kysely'
+import type { SpanReference } from '../telemetry.js'
 import type { StateDb } from './tables.js'
 
 export interface ClaimState {
@@ -33,6 +34,8 @@ export interface State {
   /** Database time of this reading. */
   readonly now: Date
   readonly historyPrunedAt: Date | undefined
+  /** The newest recorded run's, where it was traced. */
+  readonly lastSpan: SpanReference | undefined
   readonly tasks: ReadonlyMap<string, TaskState>
 }
 
@@ -43,11 +46,23 @@ export async function selectState(db: StateDb): Promise<State> {
     .leftJoin('task', (join) => join.on(sql<SqlBool>`true`))
     .leftJoin('claim', 'claim.ticket', 'task.ticket')
     .leftJoin('pause', 'pause.task', 'task.name')
+    .leftJoinLateral(
+      (query) =>
+        query
+          .selectFrom('run')
+          .select(['trace_id as last_trace_id', 'span_id as last_span_id'])
+          .orderBy('started_at', 'desc')
+          .limit(1)
+          .as('last_run'),
+      (join) => join.on(sql<SqlBool>`true`),
+    )
     .select([
       sql<Date>`now()`.as('now'),
       'meta.schema_version',
       'meta.instance_id',
       'meta.history_pruned_at',
+      'last_trace_id',
+      'last_span_id',
       'task.name',
       'task.revision',
       'task.first_seen_at',
@@ -104,6 +119,10 @@ export async function selectState(db: StateDb): Promise<State> {
     schemaVersion: first.schema_version,
     instanceId: first.instance_id,
     historyPrunedAt: first.history_pruned_at,
+    lastSpan:
+      first.last_trace_id === null || first.last_span_id === null
+        ? undefined
+        : { traceId: first.last_trace_id, spanId: first.last_span_id },
     now: first.now,
     tasks,
   }
