@@ -180,6 +180,19 @@ describe.skipIf(missing !== '')(`through PgBouncer in transaction mode${missing}
     try {
       const pooled = { DATABASE_URL: pool.url, SCHEDULER_PLUGIN_DIR: plugins.path }
       expect((await battlescope(['doctor'], pooled)).stdout).toContain('goes through a pooler')
+      const poolerFor = async (tasks: string) => {
+        const policies = JSON.stringify([{ name: 'battles', relation: 'battles', timeColumn: 'at' }])
+        const environment = { ...pooled, SCHEDULER_TASKS: tasks, SCHEDULER_RETENTION_POLICIES: policies }
+        const { stdout } = await battlescope(['doctor', '--json'], environment)
+        const checks = JSON.parse(stdout) as readonly { check: string; result: string; detail: string }[]
+        return checks.find(({ check }) => check === 'pooler')
+      }
+      const usesOne = await poolerFor('retention')
+      expect(usesOne?.result).toBe('ok')
+      expect(usesOne?.detail).toContain('with DATABASE_DIRECT_URL retention could do more')
+      const needsOne = await poolerFor('retention,vacuum')
+      expect(needsOne?.result).toBe('fail')
+      expect(needsOne?.detail).toContain('vacuum needs a session')
       expect((await battlescope([], pooled)).exitCode).toBe(0)
       expect((await battlescope([], pooled)).exitCode).toBe(0)
       expect(await database.query('SELECT outcome FROM scheduler.task_run')).toEqual([

@@ -52,6 +52,11 @@ export function registerTask(task: AnyTask, origin: Origin, settings: TaskSettin
   }
 }
 
+/** Whether a run of the task may open a session of its own. */
+export function mayUseDirect({ requires: { direct = false } }: RegisteredTask): boolean {
+  return direct !== false
+}
+
 /**
  * What commands ask of tasks, by task, in the form that each task declares.
  * @throws SchedulerError `unknown-task` for a task that is not enabled, `usage` for what does not fit

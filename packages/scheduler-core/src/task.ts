@@ -50,8 +50,11 @@ export type AnyTask = Task<any, any, any, any>
 /** What a task touches. */
 export interface Requirements {
   readonly relations?: readonly RelationRequirement[]
-  /** Needs a session-capable connection (VACUUM, REINDEX CONCURRENTLY). Default: `false`. */
-  readonly direct?: boolean
+  /**
+   * `true`: needs a session-capable connection (VACUUM, REINDEX CONCURRENTLY), and `doctor` fails where there is none. `'optional'`: uses one, and does
+   * its work in another way where opening it is refused with `no-direct-connection`. Default: `false`.
+   */
+  readonly direct?: boolean | 'optional'
   /** Clients that the task asks the context for. */
   readonly clients?: readonly ClientKind[]
 }

@@ -86,9 +86,9 @@ const policy = z.strictObject({
     ),
   detachPartitions: z
     .boolean()
-    .default(false)
+    .default(true)
     .describe(
-      'Whether expired partitions of a partitioned relation go as a whole: detached CONCURRENTLY over the direct connection, archived, and dropped. false: row by row.',
+      'Whether expired partitions of a partitioned relation go as a whole: detached CONCURRENTLY over the direct connection, archived, and dropped. false, or where there is no direct connection: row by row.',
     ),
   children: z.array(child).default([]).describe('Relations whose rows go together with those of the policy.'),
   keepWhile: z.array(keepCondition).default([]).describe('Rows to which any of these applies stay.'),

@@ -3,7 +3,7 @@ import type { PartitionContent, PartitionedFacts, PartitionFacts, PartitionRecor
 import { isSameRelation, keyOf, type Policy } from './policy.js'
 import type { PreflightFacts } from './preflight-facts.js'
 
-/** Whether a policy could take whole partitions, if its relation had any: what asks for a direct connection. */
+/** Whether a policy could take whole partitions, if its relation had any: what a direct connection is good for. */
 export function mayDetach(policy: Policy, policies: readonly Policy[]): boolean {
   return whyNotByPolicy(policy, policies) === undefined
 }

@@ -14,7 +14,7 @@ import { mayDetach } from './plan-partitions.js'
 import { runOrphans } from './orphans.js'
 import { takeStore } from './ownership.js'
 import { forecast, planPolicies, resultOf, stuckFinding, type PolicyPlan } from './plan.js'
-import { keyOf, resolvePolicies } from './policy.js'
+import { keyOf, resolvePolicies, type Policy } from './policy.js'
 import { runBatches, type PolicyEnd } from './policy-run.js'
 import { judgePreflight } from './preflight.js'
 import type { PreflightFacts } from './preflight-facts.js'
@@ -46,13 +46,17 @@ export const retention: Task<typeof retentionConfig, unknown, Cursor, RetentionR
         ...policy.members.map((member) => ({ relation: relation(member), privileges: ['select'] as const })),
       ]),
       ...(policies.some(({ archive }) => archive) ? { clients: ['store'] as const } : {}),
-      ...(config.createMissingIndexes || policies.some((policy) => mayDetach(policy, policies))
-        ? { direct: true }
-        : {}),
+      ...requiredDirect(config.createMissingIndexes, policies),
     }
   },
   run: runSlice,
 })
+
+/** Without a session of its own partitions go row by row, but an index that was asked for cannot be built. */
+function requiredDirect(buildsIndexes: boolean, policies: readonly Policy[]): { readonly direct?: true | 'optional' } {
+  if (buildsIndexes) return { direct: true }
+  return policies.some((policy) => mayDetach(policy, policies)) ? { direct: 'optional' } : {}
+}
 
 async function runSlice(context: Context & { readonly request: RetentionRequest | undefined }) {
   const policies = resolvePolicies(context.config)

@@ -116,19 +116,18 @@ describe('whole partitions', () => {
     else expect(found).toMatch(why)
   })
 
-  it('ask for a direct connection only where a policy could take them', () => {
+  it('ask for a direct connection, without needing it, only where a policy could take them', () => {
     const link = { relation: 'x', columns: ['a'], references: ['b'] }
     const may = (change: object) => {
       const config = { policies: [{ name: 'events', relation: 'events', timeColumn: 'at', ...change }] }
       const policies = resolvePolicies(retentionConfig.parse(config))
       return policies.map((policy) => mayDetach(policy, policies))
     }
-    expect(may({ detachPartitions: true })).toEqual([true])
-    expect(may({})).toEqual([false])
-    const detachPartitions = true
-    expect(may({ detachPartitions, children: [link] })).toEqual([false])
-    expect(may({ detachPartitions, members: [link] })).toEqual([false])
-    expect(may({ detachPartitions, keepWhile: [{ column: 'done_at', is: 'null' }] })).toEqual([false])
+    expect(may({})).toEqual([true])
+    expect(may({ detachPartitions: false })).toEqual([false])
+    expect(may({ children: [link] })).toEqual([false])
+    expect(may({ members: [link] })).toEqual([false])
+    expect(may({ keepWhile: [{ column: 'done_at', is: 'null' }] })).toEqual([false])
     // Those of BattleScope itself decide row by row.
     const own = resolvePolicies(retentionConfig.parse({}))
     expect(own.some((policy) => mayDetach(policy, own))).toBe(false)
@@ -141,7 +140,7 @@ describe('whole partitions', () => {
     const policies = resolvePolicies(
       retentionConfig.parse({
         policies: [
-          { name: 'events', relation: 'events', timeColumn: 'at', detachPartitions: true },
+          { name: 'events', relation: 'events', timeColumn: 'at' },
           { name: 'groups', relation: 'groups', timeColumn: 'at', ...change },
         ],
       }),

@@ -56,6 +56,7 @@ export async function tasks(host: Host, options: InspectOptions): Promise<number
     for (const { relation, privileges } of row.requires.relations ?? [])
       output.line(`  touches ${relation}: ${privileges.join(', ')}`)
     if (row.requires.direct === true) output.line('  needs a direct connection')
+    if (row.requires.direct === 'optional') output.line('  uses a direct connection where there is one')
     if (row.requires.clients !== undefined) output.line(`  uses ${row.requires.clients.join(', ')}`)
   }
   showDisabled(output, registry)

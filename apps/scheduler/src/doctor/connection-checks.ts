@@ -44,8 +44,8 @@ export async function sessionChecks(
   facts: ServerFacts,
   tasks: readonly RegisteredTask[],
 ): Promise<readonly Check[]> {
-  const needing = tasks.filter(({ requires }) => requires.direct === true).map(({ name }) => name)
-  if (program.databaseDirectUrl === undefined) return [poolerCheck(facts, needing)]
+  const whose = (direct: unknown) => tasks.filter(({ requires }) => requires.direct === direct).map(({ name }) => name)
+  if (program.databaseDirectUrl === undefined) return [poolerCheck(facts, whose(true), whose('optional'))]
   const pooler = facts.direct ? 'DATABASE_URL reaches PostgreSQL itself' : 'DATABASE_URL goes through a pooler'
   return [
     { check: 'pooler', result: 'ok', detail: `${pooler}; work that needs a session uses DATABASE_DIRECT_URL` },
@@ -53,11 +53,13 @@ export async function sessionChecks(
   ]
 }
 
-function poolerCheck(facts: ServerFacts, needing: readonly string[]): Check {
+function poolerCheck(facts: ServerFacts, needing: readonly string[], using: readonly string[]): Check {
   const check = 'pooler'
   if (facts.direct) return { check, result: 'ok', detail: 'DATABASE_URL reaches PostgreSQL itself' }
   if (needing.length === 0) {
-    return { check, result: 'ok', detail: 'DATABASE_URL goes through a pooler, which is fine for the enabled tasks' }
+    const detail = 'DATABASE_URL goes through a pooler, which is fine for the enabled tasks'
+    if (using.length === 0) return { check, result: 'ok', detail }
+    return { check, result: 'ok', detail: `${detail}; with DATABASE_DIRECT_URL ${using.join(', ')} could do more` }
   }
   return {
     check,

@@ -4,6 +4,7 @@ import type { ClientFactories } from '../clients.js'
 import type { Connections } from '../connections.js'
 import { codeOf } from '../errors.js'
 import { decide, type Decision, type DueTask, type NotDueReason, type PlanOptions } from '../plan.js'
+import { mayUseDirect } from '../registry.js'
 import { recordTaskRun } from '../record.js'
 import type { ClaimIdentity } from '../state/claims.js'
 import type { StateStore } from '../state/store.js'
@@ -108,7 +109,13 @@ async function executeDue(execution: Execution, planned: DueTask): Promise<TaskR
       span.set({ 'scheduler.outcome': result.outcome })
       if (identity !== undefined && !result.lostClaim) {
         const record = (of: TaskRunResult) =>
-          recordTaskRun(execution.store, { decision, identity, result: of, claimedAt, traceId: span.reference?.traceId })
+          recordTaskRun(execution.store, {
+            decision,
+            identity,
+            result: of,
+            claimedAt,
+            traceId: span.reference?.traceId,
+          })
         const recorded = await record(ended).catch((error: unknown) => {
           // The log is all that is left to tell of it.
           logEnd(logger, ended)
@@ -173,7 +180,7 @@ async function claim(execution: Execution, planned: DueTask): Promise<Claimed | 
       revision: decision.revision,
       scheduledAt: decision.scheduledAt,
       holder: execution.holder,
-      usesDirect: decision.entry.requires.direct === true,
+      usesDirect: mayUseDirect(decision.entry),
       durationMs: claimDurationMs(execution, decision),
     })
     if (claimedAt !== undefined) return { decision, identity, claimedAt }

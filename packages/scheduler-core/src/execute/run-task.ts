@@ -4,6 +4,7 @@ import type { ClientFactories } from '../clients.js'
 import type { Connections } from '../connections.js'
 import { classifyFailure } from '../errors.js'
 import type { DueTask } from '../plan.js'
+import { mayUseDirect } from '../registry.js'
 import type { ClaimIdentity } from '../state/claims.js'
 import type { MetricValue } from '../state/records.js'
 import type { StateStore } from '../state/store.js'
@@ -149,7 +150,7 @@ async function attemptTask(
           store,
           clients,
           identity,
-          mayUseDirect: decision.entry.requires.direct === true,
+          mayUseDirect: mayUseDirect(decision.entry),
           safe,
           signal,
           timer,
