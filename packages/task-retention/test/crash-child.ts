@@ -25,6 +25,8 @@ export interface ChildInput {
   readonly databaseUrl: string
   readonly storeUrl: string
   readonly variant: Variant
+  /** What a command asks of it, such as a restore. */
+  readonly request?: object
   /** Kills itself there, for the steps that are too short for an instant drawn at random. */
   readonly dieAt?: 'delete-begins' | 'delete-is-done'
 }
@@ -51,7 +53,7 @@ function dyingAt(point: ChildInput['dieAt']): NonNullable<RunOneTaskOptions['aro
 }
 
 /** Runs until nothing is left, as a CronJob would; then the process ends. */
-export async function runChild({ databaseUrl, storeUrl, variant, dieAt }: ChildInput): Promise<void> {
+export async function runChild({ databaseUrl, storeUrl, variant, request, dieAt }: ChildInput): Promise<void> {
   for (;;) {
     const { task } = await runOneTask({
       task: variants[variant],
@@ -59,6 +61,7 @@ export async function runChild({ databaseUrl, storeUrl, variant, dieAt }: ChildI
       force: true,
       config: retentionConfig.parse(config),
       clients: storeClients(storeUrl),
+      ...(request === undefined ? {} : { request }),
       ...(dieAt === undefined ? {} : { around: dyingAt(dieAt) }),
     })
     // Not run: the claim of the one before is still in somebody's hands.

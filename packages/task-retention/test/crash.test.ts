@@ -1,8 +1,10 @@
 /**
  * Nothing lost and nothing twice, however a run ends: killed at any instant, with a server that crashes, or a store that fails. The long
- * form of the first: `RETENTION_KILLS=1000 vitest run test/crash.test.ts -t 'doubles nothing'` prints where the kills hit.
+ * form of the first: `RETENTION_KILLS=1000 vitest run test/crash.test.ts -t 'doubles nothing'` prints where the kills hit; of restores:
+ * `RETENTION_RESTORE_KILLS=200 vitest run test/crash.test.ts -t 'every row once'`.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -22,6 +24,8 @@ import { createWorld, type World } from './world.js'
 const killmails = 300
 const asked = process.env['RETENTION_KILLS']
 const randomKills = Number(asked ?? 40)
+const askedRestores = process.env['RETENTION_RESTORE_KILLS']
+const restoreKills = Number(askedRestores ?? 12)
 
 let childFile = ''
 let folder = ''
@@ -222,6 +226,76 @@ describe('killed with SIGKILL', () => {
       // It ends with the first loss. How many kills that takes is chance: sixty were once too few.
       const report = await killAnywhere(variant, { kills: 400, untilLoss: true })
       expect(report.losses.join()).toMatch(/rows lost|missing objects/)
+    },
+  )
+})
+
+describe('a restore that is killed with SIGKILL', () => {
+  const steps = [
+    'nothing is live again',
+    'some objects are live again',
+    'all are, and the store does not say so',
+  ] as const
+
+  async function stepOf({ database }: World): Promise<(typeof steps)[number]> {
+    await database.query(`SELECT FROM scheduler.task WHERE name = 'retention' FOR UPDATE`)
+    const [row] = await database.query<{ live: number; all: number }>(
+      `SELECT count(restored_at)::int AS live, count(*)::int AS all FROM scheduler.archive_object`,
+    )
+    if (row === undefined || row.live === 0) return steps[0]
+    return row.live < row.all ? steps[1] : steps[2]
+  }
+
+  const request = () => ({ do: 'restore', id: randomUUID(), from: '2000-01', to: '2999-12' })
+
+  async function archivedWorld(): Promise<World> {
+    const world = await createWorld({ killmails: 200 })
+    await rememberRows(world)
+    await world.runToEnd({ config: { batchRows: 40 } })
+    return world
+  }
+
+  it(
+    'brings back every row once, and retention leaves them',
+    { timeout: 300_000 + restoreKills * 20_000 },
+    async () => {
+      const hits: Record<string, number> = {}
+      let spanMs = Infinity
+      let killed = 0
+      while (killed < restoreKills) {
+        const world = await archivedWorld()
+        try {
+          const input = { databaseUrl: world.database.url, storeUrl: world.url, variant: 'right' as const }
+          let done = false
+          while (!done) {
+            const { child, go } = prepareChild({ ...input, request: request() })
+            await go()
+            const startedMs = performance.now()
+            // The first of all is left alone, to see how long it takes.
+            if (spanMs < Infinity && killed < restoreKills) {
+              await sleep(Math.random() * spanMs)
+              child.kill('SIGKILL')
+            }
+            done = await ended(child)
+            if (done) spanMs = Math.min(spanMs, performance.now() - startedMs)
+            else {
+              killed += 1
+              const step = await stepOf(world)
+              hits[step] = (hits[step] ?? 0) + 1
+              await world.database.query(`UPDATE scheduler.claim SET expires_at = now() - interval '1 second'`)
+            }
+          }
+          expect(await findLosses(world)).toEqual([])
+          expect(await world.names('data/')).toEqual([])
+          await world.runToEnd()
+          expect(await world.count('killmail_events')).toBe(200)
+          expect(await findLosses(world)).toEqual([])
+        } finally {
+          await world.close()
+        }
+      }
+      if (askedRestores !== undefined) process.stdout.write(`${killed} kills of restores: ${JSON.stringify(hits)}\n`)
+      expect(hits[steps[1]] ?? 0).toBeGreaterThan(0)
     },
   )
 })
