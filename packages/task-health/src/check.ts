@@ -118,7 +118,8 @@ export interface RelationFacts {
   readonly exists: boolean
   /** Names of its columns; none when there is no such relation. */
   readonly columns: ReadonlySet<string>
-  readonly readable: boolean
+  /** Privileges that reading it lacks, as GRANT names them: `SELECT ON public.battles`. */
+  readonly missingPrivileges: readonly string[]
   /** First columns of its valid indexes without predicate. */
   readonly indexedColumns: ReadonlySet<string>
   /** `reltuples`; undefined before the first ANALYZE or VACUUM. */

@@ -104,10 +104,9 @@ export function obstacleOf(
     if (facts?.exists !== true) return notApplicable(`there is no relation ${relation}`)
     const missing = columns.filter((column) => !facts.columns.has(column))
     if (missing.length > 0) return notApplicable(`${relation} has no column ${missing.join(', ')}`)
-    if (!facts.readable) {
-      return unknown('not-permitted', `the grant is missing: GRANT SELECT ON ${relation} TO ${catalog.user}`, {
-        missing: `select-${relation}`,
-      })
+    if (facts.missingPrivileges.length > 0) {
+      const grants = facts.missingPrivileges.map((privilege) => `GRANT ${privilege} TO ${catalog.user}`)
+      return unknown('not-permitted', `the grant is missing: ${grants.join('; ')}`, { missing: `select-${relation}` })
     }
   }
   for (const role of needs.roles ?? []) {

@@ -19,7 +19,7 @@ interface CatalogRow {
     | readonly {
         readonly wanted: string
         readonly columns: readonly string[] | null
-        readonly readable: boolean
+        readonly missing: readonly string[]
         readonly indexed: readonly string[] | null
         readonly rows: number
       }[]
@@ -29,7 +29,7 @@ interface CatalogRow {
 const nothing: RelationFacts = {
   exists: false,
   columns: new Set(),
-  readable: false,
+  missingPrivileges: [],
   indexedColumns: new Set(),
   estimatedRows: undefined,
 }
@@ -49,8 +49,9 @@ export async function selectCatalog(
           'wanted', w.wanted,
           'columns', (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-          'readable', pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-            AND pg_catalog.has_table_privilege(c.oid, 'SELECT'),
+          'missing', to_json(array_remove(ARRAY[
+            CASE WHEN NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE') THEN format('USAGE ON SCHEMA %I', n.nspname) END,
+            CASE WHEN NOT pg_catalog.has_table_privilege(c.oid, 'SELECT') THEN format('SELECT ON %I.%I', n.nspname, c.relname) END], NULL)),
           'indexed', (SELECT json_agg(DISTINCT ia.attname) FROM pg_catalog.pg_index i
               JOIN pg_catalog.pg_attribute ia ON ia.attrelid = c.oid AND ia.attnum = i.indkey[0]
             WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL),
@@ -60,12 +61,12 @@ export async function selectCatalog(
           JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
             AND c.relkind IN ('r', 'p', 'v', 'm', 'f')) AS relations`.execute(db)
   const [row] = rows
-  const found = (row?.relations ?? []).map(({ wanted, columns, readable, indexed, rows }): [string, RelationFacts] => [
+  const found = (row?.relations ?? []).map(({ wanted, columns, missing, indexed, rows }): [string, RelationFacts] => [
     wanted,
     {
       exists: true,
       columns: new Set(columns),
-      readable,
+      missingPrivileges: missing,
       indexedColumns: new Set(indexed),
       estimatedRows: rows < 0 ? undefined : rows,
     },

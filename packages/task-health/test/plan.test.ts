@@ -132,11 +132,17 @@ describe('what stands in the way of a check', () => {
     relations: new Map([
       [
         'public.a',
-        { exists: true, columns: new Set(['id']), readable: true, indexedColumns: new Set(), estimatedRows: 1 },
+        { exists: true, columns: new Set(['id']), missingPrivileges: [], indexedColumns: new Set(), estimatedRows: 1 },
       ],
       [
         'public.b',
-        { exists: true, columns: new Set(['id']), readable: false, indexedColumns: new Set(), estimatedRows: 1 },
+        {
+          exists: true,
+          columns: new Set(['id']),
+          missingPrivileges: ['USAGE ON SCHEMA public', 'SELECT ON public.b'],
+          indexedColumns: new Set(),
+          estimatedRows: 1,
+        },
       ],
     ]),
   }
@@ -158,7 +164,7 @@ describe('what stands in the way of a check', () => {
       'a missing grant',
       { relations: [{ relation: 'public.b', columns: ['id'] }] },
       'unknown',
-      'the grant is missing: GRANT SELECT ON public.b TO scheduler_health',
+      'the grant is missing: GRANT USAGE ON SCHEMA public TO scheduler_health; GRANT SELECT ON public.b TO scheduler_health',
     ],
     [
       'a missing role',

@@ -118,14 +118,17 @@ describe('what a check needs', () => {
     const url = new URL(database.url)
     url.username = role
     url.password = 'x'
+    await database.query('CREATE SCHEMA app; CREATE TABLE app.numbers (n int)')
     const checks = [
       needing('public.numbers'),
+      needing('app.numbers'),
       checkOf('role', () => Promise.resolve('read'), { needs: () => ({ roles: ['pg_monitor'] }) }),
     ]
     try {
       const run = await runHealth(database, { checks, databaseUrl: url.href })
       expect(lines(run)).toEqual([
         `warning unknown:select-public.numbers: 1 check is unknown: the grant is missing: GRANT SELECT ON public.numbers TO "${role}"`,
+        `warning unknown:select-app.numbers: 1 check is unknown: the grant is missing: GRANT USAGE ON SCHEMA app TO "${role}"; GRANT SELECT ON app.numbers TO "${role}"`,
         `warning unknown:grant-pg_monitor: 1 check is unknown: the grant is missing: GRANT pg_monitor TO "${role}"`,
       ])
       for (const line of lines(run)) await database.query(line.slice(line.indexOf('GRANT')))

@@ -2,6 +2,7 @@
 import { quoteRelation } from '@battlescope/database'
 import type { VacuumConfig } from './config.js'
 import type { PlannedVacuum } from './plan.js'
+import type { Candidate } from './queries.js'
 import type { Settings } from './situation-queries.js'
 import { thresholdsOf, toastOf } from './thresholds.js'
 
@@ -35,6 +36,7 @@ export function adviceFor({ candidate, need }: PlannedVacuum, settings: Settings
   const limit = current('autovacuum_vacuum_cost_limit')
   const effective = limit > 0 ? limit : Number(settings.values['vacuum_cost_limit'])
   if (effective < costLimit) wanted.push(`${prefix}autovacuum_vacuum_cost_limit = ${costLimit}`)
+  if (inToast && wanted.length > 0) wanted.push(...inherited(candidate, wanted))
   const sql: string[] = []
   if (settings.values['autovacuum'] !== 'on') sql.push('ALTER SYSTEM SET autovacuum = on;', 'SELECT pg_reload_conf();')
   if (wanted.length > 0)
@@ -43,6 +45,18 @@ export function adviceFor({ candidate, need }: PlannedVacuum, settings: Settings
     sql,
     why: sql.length > 0 ? 'lets autovacuum take it more often, and faster' : 'autovacuum is set to keep up with it',
   }
+}
+
+/**
+ * A TOAST table without parameters of its own takes the table's, all of them, and with the first of its own none any more: `extract_autovac_opts` in
+ * PostgreSQL's autovacuum.c. So what was inherited is said again. ANALYZE has none for TOAST.
+ */
+function inherited({ toast, parameters }: Candidate, wanted: readonly string[]): readonly string[] {
+  if (toast === undefined || Object.keys(toast.parameters).length > 0) return []
+  return Object.entries(parameters)
+    .filter(([name]) => /^autovacuum_(?!analyze)/.test(name))
+    .map(([name, value]) => `toast.${name} = ${value}`)
+    .filter((one) => !wanted.some((other) => other.split(' ')[0] === one.split(' ')[0]))
 }
 
 /** What the component long-run-vacuum gives one relation, in minutes. */

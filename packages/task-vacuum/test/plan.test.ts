@@ -524,5 +524,18 @@ describe('advice', () => {
   it('names the parameters of the TOAST table where that is what is large', () => {
     const toast = { oid: 1, rows: 1e9, deadRows: 1e8, insertedRows: 0, pages: 1, allVisiblePages: 1, parameters: {} }
     expect(adviceOf({ toast })[0]).toContain('toast.autovacuum_vacuum_scale_factor = 0.01')
+    // With one of its own it takes none of the table's any more, so those are said again.
+    const parameters = {
+      autovacuum_vacuum_cost_limit: '300',
+      autovacuum_freeze_max_age: '150000000',
+      autovacuum_analyze_threshold: '7',
+      fillfactor: '80',
+    }
+    const [statement = ''] = adviceOf({ toast, parameters })
+    expect(statement).toContain('toast.autovacuum_freeze_max_age = 150000000')
+    expect(statement).toContain('toast.autovacuum_vacuum_cost_limit = 2000')
+    expect(statement).not.toMatch(/= 300|analyze|fillfactor/)
+    const own = { ...toast, parameters: { autovacuum_vacuum_threshold: '9' } }
+    expect(adviceOf({ toast: own, parameters })[0]).not.toContain('freeze_max_age')
   })
 })
