@@ -31,6 +31,7 @@ export async function takeDump(context: BackupContext, request: DumpRequest): Pr
   const startedAt = clock.now()
   const { name, attempt, databaseBytes } = request
   const state = 'running' as const
+  const database = await selectIdentity(db)
   await announce(
     context,
     {
@@ -43,6 +44,7 @@ export async function takeDump(context: BackupContext, request: DumpRequest): Pr
       objectName,
       databaseBytes,
       location: store.location,
+      database,
     },
     request.reason,
   )
@@ -60,7 +62,7 @@ export async function takeDump(context: BackupContext, request: DumpRequest): Pr
       entries,
       startedAt,
       verifiedAt: clock.now(),
-      database: await selectIdentity(db),
+      database,
       databaseBytes,
       writtenBy: request.writtenBy,
     }
@@ -145,6 +147,12 @@ export async function recoverDump(context: BackupContext, backup: BackupRecord):
   const { name, objectName } = backup
   if (objectName === undefined || backup.location !== store.location) {
     const message = `it was written to ${backup.location ?? 'another store'}, which is no longer the cold storage`
+    await record(context, name, { state: 'failed', finishedAt: context.clock.now(), message })
+    return
+  }
+  // The other one may be at it right now.
+  if (backup.database !== undefined && !isSameDatabase(backup.database, await selectIdentity(context.db))) {
+    const message = `it was begun by another database (${backup.database.database}), of which this one is a copy: ${objectName} is left to that one`
     await record(context, name, { state: 'failed', finishedAt: context.clock.now(), message })
     return
   }

@@ -91,6 +91,7 @@ export async function selectBackups(db: Kysely<BackupTables>, limit: number): Pr
     location: row.location ?? undefined,
     objectName: row.object_name ?? undefined,
     message: row.message ?? undefined,
+    database: row.database ?? undefined,
   }))
 }
 
@@ -102,7 +103,7 @@ function numberOf(text: string | null): number | undefined {
 export async function insertBackup(
   db: Kysely<BackupTables>,
   backup: Pick<BackupRecord, 'name' | 'slotId' | 'attempt' | 'driver' | 'state'> &
-    Partial<Pick<BackupRecord, 'databaseBytes' | 'location' | 'objectName' | 'startedAt'>>,
+    Partial<Pick<BackupRecord, 'databaseBytes' | 'location' | 'objectName' | 'startedAt' | 'database'>>,
 ): Promise<number> {
   const { numInsertedOrUpdatedRows } = await db
     .insertInto('backup')
@@ -116,6 +117,7 @@ export async function insertBackup(
       database_bytes: backup.databaseBytes ?? null,
       location: backup.location ?? null,
       object_name: backup.objectName ?? null,
+      database: backup.database === undefined ? null : JSON.stringify(backup.database),
     })
     .onConflict((conflict) => conflict.column('name').doNothing())
     .executeTakeFirst()

@@ -48,6 +48,7 @@ export function announced(backup: Announced, now: Date): BackupRecord {
     databaseBytes: undefined,
     location: undefined,
     objectName: undefined,
+    database: undefined,
     ...backup,
     announcedAt: now,
     finishedAt: undefined,

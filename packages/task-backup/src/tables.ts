@@ -1,4 +1,5 @@
 /** The table of this task in the scheduler's schema. Its DDL is a migration of scheduler-core. */
+import type { DatabaseIdentity } from '@battlescope/archive'
 import type { GeneratedTimestamp, NullableTimestamp } from '@battlescope/database'
 import type { ColumnType, Kysely } from 'kysely'
 import type { DriverName } from './config.js'
@@ -28,6 +29,7 @@ export interface BackupTables {
     message: NullableText
     log_tail: NullableText
     pruned_at: NullableTimestamp
+    database: ColumnType<DatabaseIdentity | null, string | null | undefined, never>
   }
 }
 
@@ -47,6 +49,8 @@ export interface BackupRecord {
   readonly location: string | undefined
   readonly objectName: string | undefined
   readonly message: string | undefined
+  /** Which one announced it. */
+  readonly database: DatabaseIdentity | undefined
 }
 
 /** Whether it may still become a backup. */

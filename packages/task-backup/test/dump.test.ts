@@ -229,6 +229,26 @@ describe.skipIf(noClientTools !== '')(`the driver pg-dump${noClientTools}`, () =
     expect((await world.rows()).map(({ state }) => state)).toEqual(['vanished', 'succeeded'])
   })
 
+  it.each([
+    ['leaves alone what the database that it is a copy of is writing', 'the original', true],
+    ['discards what it was writing itself', undefined, false],
+  ])('%s', async (_, original, stays) => {
+    await world.run()
+    const object = 'backups/data/backup-begun.00000000.dump'
+    await (await world.store()).put(object, Buffer.from('half of a dump'))
+    await world.database.query(
+      `INSERT INTO scheduler.backup (name, slot_id, attempt, driver, state, started_at, object_name, location, database)
+       SELECT 'backup-begun', slot_id, 2, driver, 'running', now(), '${object}', location,
+         database || jsonb_build_object('database', $1::text) FROM scheduler.backup`,
+      [original ?? world.database.name],
+    )
+    await world.run()
+    expect((await world.names()).includes(object)).toBe(stays)
+    const begun = (await world.rows()).find(({ name }) => name === 'backup-begun')
+    expect(begun?.state).toBe('failed')
+    if (stays) expect(begun?.message).toContain('begun by another database (the original)')
+  })
+
   describe('pruning', () => {
     const keep = { keepLast: 1, keepDaily: 1, keepMonthly: 1 }
 

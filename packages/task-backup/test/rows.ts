@@ -28,6 +28,7 @@ export function row(change: Partial<BackupRecord> = {}): BackupRecord {
     finishedAt: startedAt === undefined ? undefined : new Date(startedAt.getTime() + 60_000),
     sizeBytes: 1_000_000,
     databaseBytes: 10_000_000,
+    database: undefined,
     checksum: undefined,
     location: 'file:///store',
     objectName: `backups/data/backup-${made}.00000000.dump`,

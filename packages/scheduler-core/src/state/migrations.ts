@@ -14,6 +14,7 @@ import { backup } from './migrations/0009-backup.js'
 import { changes } from './migrations/0010-changes.js'
 import { retentionDetach } from './migrations/0011-retention-detach.js'
 import { runSpan } from './migrations/0012-run-span.js'
+import { backupDatabase } from './migrations/0013-backup-database.js'
 
 export const migrations: readonly string[] = [
   tasksAndHistory,
@@ -28,4 +29,5 @@ export const migrations: readonly string[] = [
   changes,
   retentionDetach,
   runSpan,
+  backupDatabase,
 ]
