@@ -121,7 +121,9 @@ describe('what a check needs', () => {
     await database.query('CREATE SCHEMA app; CREATE TABLE app.numbers (n int)')
     const checks = [
       needing('public.numbers'),
-      needing('app.numbers'),
+      checkOf('app', () => Promise.resolve('read'), {
+        needs: () => ({ relations: [{ relation: 'app.numbers', columns: ['n'] }] }),
+      }),
       checkOf('role', () => Promise.resolve('read'), { needs: () => ({ roles: ['pg_monitor'] }) }),
     ]
     try {
@@ -134,6 +136,7 @@ describe('what a check needs', () => {
       for (const line of lines(run)) await database.query(line.slice(line.indexOf('GRANT')))
       expect(lines(await runHealth(database, { checks, databaseUrl: url.href }))).toEqual([
         'warning needs: read',
+        'warning app: read',
         'warning role: read',
       ])
     } finally {
