@@ -150,15 +150,18 @@ export async function recoverDump(context: BackupContext, backup: BackupRecord):
     await record(context, name, { state: 'failed', finishedAt: context.clock.now(), message })
     return
   }
-  // The other one may be at it right now.
+  const manifest = await wholeManifest(context, objectName)
+  if (manifest !== undefined) {
+    await recordGood(context, manifest)
+    return
+  }
+  // Not ours to remove: the other one may be at it right now.
   if (backup.database !== undefined && !isSameDatabase(backup.database, await selectIdentity(context.db))) {
     const message = `it was begun by another database (${backup.database.database}), of which this one is a copy: ${objectName} is left to that one`
     await record(context, name, { state: 'failed', finishedAt: context.clock.now(), message })
     return
   }
-  const manifest = await wholeManifest(context, objectName)
-  if (manifest !== undefined) await recordGood(context, manifest)
-  else await discard(context, { name, objectName }, 'the run that took it ended before it did')
+  await discard(context, { name, objectName }, 'the run that took it ended before it did')
 }
 
 /** The manifest of a dump that is there, and as long as the manifest says: it was read back before the manifest was written. */

@@ -249,6 +249,16 @@ describe.skipIf(noClientTools !== '')(`the driver pg-dump${noClientTools}`, () =
     if (stays) expect(begun?.message).toContain('begun by another database (the original)')
   })
 
+  it('counts the dump that it was restored from: its row is in it, as it was while it was written', async () => {
+    await world.run()
+    await world.database.query(
+      `UPDATE scheduler.backup SET state = 'running', finished_at = NULL, database = database || '{"database": "the original"}'`,
+    )
+    await world.run()
+    expect((await world.rows()).map(({ state }) => state)).toEqual(['succeeded', 'succeeded'])
+    expect(await world.names()).toHaveLength(4)
+  })
+
   describe('pruning', () => {
     const keep = { keepLast: 1, keepDaily: 1, keepMonthly: 1 }
 
