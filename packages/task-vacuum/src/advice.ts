@@ -54,7 +54,7 @@ export function adviceFor({ candidate, need }: PlannedVacuum, settings: Settings
 function inherited({ toast, parameters }: Candidate, wanted: readonly string[]): readonly string[] {
   if (toast === undefined || Object.keys(toast.parameters).length > 0) return []
   return Object.entries(parameters)
-    .filter(([name]) => /^autovacuum_(?!analyze)/.test(name))
+    .filter(([name]) => /^autovacuum_(?!analyze)|^log_autovacuum_min_duration$/.test(name))
     .map(([name, value]) => `toast.${name} = ${value}`)
     .filter((one) => !wanted.some((other) => other.split(' ')[0] === one.split(' ')[0]))
 }

@@ -529,11 +529,13 @@ describe('advice', () => {
       autovacuum_vacuum_cost_limit: '300',
       autovacuum_freeze_max_age: '150000000',
       autovacuum_analyze_threshold: '7',
+      log_autovacuum_min_duration: '0',
       fillfactor: '80',
     }
     const [statement = ''] = adviceOf({ toast, parameters })
     expect(statement).toContain('toast.autovacuum_freeze_max_age = 150000000')
     expect(statement).toContain('toast.autovacuum_vacuum_cost_limit = 2000')
+    expect(statement).toContain('toast.log_autovacuum_min_duration = 0')
     expect(statement).not.toMatch(/= 300|analyze|fillfactor/)
     const own = { ...toast, parameters: { autovacuum_vacuum_threshold: '9' } }
     expect(adviceOf({ toast: own, parameters })[0]).not.toContain('freeze_max_age')
