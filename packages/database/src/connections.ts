@@ -24,6 +24,7 @@ export function openConnections(options: ConnectionsOptions): DatabaseConnection
   )
   const sessions = new Set<PgConnection>()
   let closed = false
+  let metPooler = false
 
   return {
     target: pooled.target,
@@ -95,8 +96,17 @@ export function openConnections(options: ConnectionsOptions): DatabaseConnection
       }
     },
 
-    probe: ({ signal } = {}) =>
-      pool.use(signal, (connection) => probeConnection(connection, pooled.target, pooled.connectTimeoutMs)),
+    get hasDirect() {
+      return options.directUrl !== undefined || !metPooler
+    },
+
+    async probe({ signal } = {}) {
+      const facts = await pool.use(signal, (connection) =>
+        probeConnection(connection, pooled.target, pooled.connectTimeoutMs),
+      )
+      metPooler = !facts.direct
+      return facts
+    },
 
     async close() {
       closed = true

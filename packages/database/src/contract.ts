@@ -108,6 +108,8 @@ export interface DatabaseConnections {
    * @throws DatabaseError `no-direct-connection` when the connection goes through a pooler
    */
   direct<T>(unit: UnitOfWork & { readonly ticket: string }, work: (session: DirectSession) => Promise<T>): Promise<T>
+  /** Whether `direct` has somewhere to go, as far as it is known before it is tried: false once a probe has met a pooler, and there is no other URL. */
+  readonly hasDirect: boolean
   /** Asks the server what it is, in one round trip. @throws what connecting throws: see `connectionProblem` */
   probe(options?: { readonly signal?: AbortSignal }): Promise<ServerFacts>
   /** Ends every connection, after a little patience with those in use. Never hangs, never throws. */

@@ -38,7 +38,9 @@ describe.skipIf(!installed)(
     })
 
     it('knows that the connection is pooled', async () => {
+      expect(connections.hasDirect).toBe(true)
       expect(await connections.probe()).toMatchObject({ direct: false, database: database.name })
+      expect(connections.hasDirect).toBe(false)
     })
 
     it('refuses direct work without a direct connection, and does it with one', async () => {

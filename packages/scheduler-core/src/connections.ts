@@ -51,4 +51,6 @@ export interface Connections {
    * @throws an error with code `no-direct-connection` when no connection proved to be direct.
    */
   direct<T>(unit: UnitOfWork & { readonly ticket: string }, work: (session: DirectSession) => Promise<T>): Promise<T>
+  /** False where it is known already that there is none. Default: true. */
+  readonly hasDirect?: boolean
 }

@@ -54,7 +54,7 @@ export function registerTask(task: AnyTask, origin: Origin, settings: TaskSettin
 
 /** Whether a run of the task may open a session of its own. */
 export function mayUseDirect({ requires: { direct = false } }: RegisteredTask): boolean {
-  return direct !== false
+  return direct === true || direct === 'optional'
 }
 
 /**

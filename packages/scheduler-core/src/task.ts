@@ -81,6 +81,8 @@ export interface TaskContext<Config = unknown, DB = unknown, Cursor = unknown, R
   snapshot<T>(read: (snapshot: Snapshot<DB>) => Promise<T>, limits?: ReadLimits): Promise<T>
   /** Schema of the scheduler's own tables, where those of tasks are, too. Undefined in a dry run before they were made: read as empty. */
   readonly stateSchema: string | undefined
+  /** False where it is known already that a direct connection cannot be had: there is only a pooler. For tasks whose `requires` says `'optional'`. */
+  readonly hasDirect: boolean
   /** Whether {@link client} would give this one: declared by `requires`, and configured. */
   hasClient(kind: ClientKind): boolean
   /** A read-only view of a client that `requires` declares. @throws SchedulerError `client-unavailable` when not declared or not configured */

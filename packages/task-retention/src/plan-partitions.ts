@@ -36,6 +36,7 @@ export function whyRowByRow(facts: PreflightFacts, policy: Policy, policies: rea
   const relation = keyOf(policy.relation)
   const byPolicy = whyNotByPolicy(policy, policies)
   if (byPolicy !== undefined) return byPolicy
+  if (facts.hasSession === false) return 'there is no direct connection: set DATABASE_DIRECT_URL'
   if (own?.hasDefaultPartition === true) return hasDefault(relation)
   const reference = facts.references.find(({ to }) => isSameRelation(to, policy.relation))
   if (reference !== undefined)

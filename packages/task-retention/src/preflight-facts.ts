@@ -6,6 +6,8 @@ export interface PreflightFacts {
   readonly relations: ReadonlyMap<string, RelationFacts>
   /** Foreign keys to those relations and to their partitions, whoever holds them. */
   readonly references: readonly ReferenceFacts[]
+  /** False where it is known that there is no session of its own for DETACH CONCURRENTLY. */
+  readonly hasSession?: boolean
 }
 
 export type RelationKind = 'table' | 'partitioned' | 'view' | 'materialized-view' | 'foreign-table' | 'other'

@@ -65,7 +65,7 @@ async function runSlice(context: Context & { readonly request: RetentionRequest 
   if (context.request !== undefined) return performRequest(slice, context.request)
   await cleanUp(slice)
   await recoverPartitions(slice)
-  const facts = await selectPreflightFacts(context.db, policies)
+  const facts = { ...(await selectPreflightFacts(context.db, policies)), hasSession: context.hasDirect }
   const report = judgePreflight(facts, policies, context.config)
   const plan = planPolicies(report, context.hasClient('store'))
   for (const finding of plan.findings) slice.report(finding)

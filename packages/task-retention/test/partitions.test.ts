@@ -415,6 +415,21 @@ describe('row by row goes', () => {
     direct: () => Promise.reject(Object.assign(new Error('leads through a pooler'), { code: 'no-direct-connection' })),
   })
 
+  const knownToBePooled: RunChange['around'] = (connections) => ({
+    ...(withoutSession(connections) as typeof connections),
+    hasDirect: false,
+  })
+
+  it('announces nothing where there is only a pooler, and plans nothing', async () => {
+    world = await createPartitionWorld()
+    const planned = await world.go({}, { around: knownToBePooled, dryRun: true })
+    expect(kindsOf(planned)).not.toContain('detach-partition')
+    const done = await world.go({}, { around: knownToBePooled })
+    expect(kindsOf(done)).not.toContain('announce-detach')
+    expect(kindsOf(done)).not.toContain('detach-partition')
+    expect(await world.losses()).toEqual([])
+  })
+
   it.each<[string, { readonly sql?: string; readonly policy?: object; readonly run?: RunChange }, RegExp]>([
     [
       'a default partition',
@@ -433,6 +448,11 @@ describe('row by row goes', () => {
       /has children/,
     ],
     ['no direct connection', { run: { around: withoutSession } }, /leads through a pooler/],
+    [
+      'none that is known beforehand',
+      { run: { around: knownToBePooled } },
+      /no direct connection: set DATABASE_DIRECT_URL/,
+    ],
     ['a publication', { sql: `CREATE PUBLICATION p FOR TABLE ${events}` }, /publication/],
     [
       'a trigger that DROP TABLE would not fire',

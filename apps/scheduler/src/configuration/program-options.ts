@@ -26,7 +26,7 @@ export const programOptions = z.object({
   databaseUrl: connectionString('DATABASE_URL', 'PostgreSQL connection string. Required for everything that connects.'),
   databaseDirectUrl: connectionString(
     'DATABASE_DIRECT_URL',
-    'Session-capable connection for VACUUM and REINDEX. Without it DATABASE_URL serves, if it proves to be direct.',
+    'Session-capable connection for VACUUM, REINDEX, and partitions that retention detaches. Without it DATABASE_URL serves, if it proves to be direct.',
   ),
   logLevel: z
     .enum(logLevels)

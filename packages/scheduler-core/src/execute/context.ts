@@ -68,6 +68,7 @@ export function buildContext(parts: ContextParts): BuiltContext {
       )
     },
     stateSchema: parts.stateSchema,
+    hasDirect: connections.hasDirect !== false,
     hasClient: (kind) => parts.clients.has(kind),
     client: async (kind) => {
       check()

@@ -47,7 +47,7 @@ export interface PerformingGateOptions {
   readonly store: StateStore
   readonly clients: Clients
   readonly identity: ClaimIdentity
-  /** Whether the task declared that it needs the direct connection. */
+  /** Whether the task declared that it needs or uses the direct connection. */
   readonly mayUseDirect: boolean
   readonly safe: SafeText
   readonly signal: AbortSignal
