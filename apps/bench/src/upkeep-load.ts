@@ -169,7 +169,12 @@ async function readLatencies(folder: string): Promise<number[]> {
   )
 }
 
-const median = (numbers: readonly number[]) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN
+/** Of an even number, the mean of the two in the middle. */
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b)
+  const at = (index: number) => sorted[Math.floor(index)] ?? NaN
+  return (at((sorted.length - 1) / 2) + at(sorted.length / 2)) / 2
+}
 
 async function main(): Promise<void> {
   const server = await startPostgres({ major: 15, settings: { shared_buffers: '512MB', max_wal_size: '8GB' } })
