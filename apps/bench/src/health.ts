@@ -5,7 +5,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { parseArgs } from 'node:util'
-import { measureProcess, median, needGnuTime, type ProcessCost } from './process-cost.js'
+import { median } from './median.js'
+import { measureProcess, needGnuTime, type ProcessCost } from './process-cost.js'
 import { openDatabases, type Copy } from './retention/databases.js'
 import { program } from './world.js'
 

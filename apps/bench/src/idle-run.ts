@@ -9,7 +9,8 @@ import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { battlescopeDdl } from '@battlescope/database/battlescope-ddl'
 import { createTestDatabase } from '@battlescope/postgres-testing'
-import { measureProcess, median, needGnuTime, type ProcessCost } from './process-cost.js'
+import { median } from './median.js'
+import { measureProcess, needGnuTime, type ProcessCost } from './process-cost.js'
 import { program } from './world.js'
 
 const { values } = parseArgs({

@@ -1,5 +1,6 @@
 /** `kill -9` at instants drawn over the whole span of a run: nothing is blocked for longer than a claim, nothing succeeds twice. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { median } from './median.js'
 import {
   expireClaims,
   openSlots,
@@ -119,7 +120,6 @@ async function measureSpan(world: World, round: number): Promise<Span> {
 
 /** Each end's median, and some milliseconds before the first task's start, so that its claim is hit, too. */
 function typicalSpan(measured: readonly Span[]): Span {
-  const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
   const newest = measured.slice(-spansKept)
   return [median(newest.map(([startMs]) => startMs)) - 15, median(newest.map(([, endMs]) => endMs))]
 }

@@ -30,6 +30,3 @@ export function measureProcess(command: readonly string[], environment: Readonly
   if (status !== 0 || peak === undefined) throw new Error(`${command.join(' ')}: ${stderr}`)
   return { cpuMs: (Number(user) + Number(system)) * 1000, peakMib: Number(peak) / 1024, wallMs }
 }
-
-export const median = (numbers: readonly number[]) =>
-  [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs, promisify } from 'node:util'
 import { createTestDatabase, startPostgres, type TestDatabase } from '@battlescope/postgres-testing'
+import { median } from './median.js'
 import { program } from './world.js'
 
 const execute = promisify(execFile)
@@ -167,13 +168,6 @@ async function readLatencies(folder: string): Promise<number[]> {
       return latency === undefined ? [] : [Number(latency) / 1000]
     }),
   )
-}
-
-/** Of an even number, the mean of the two in the middle. */
-function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b)
-  const at = (index: number) => sorted[Math.floor(index)] ?? NaN
-  return (at((sorted.length - 1) / 2) + at(sorted.length / 2)) / 2
 }
 
 async function main(): Promise<void> {

@@ -11,7 +11,8 @@ import {
   type Setting,
 } from '../src/retention/benchmark.js'
 import { openDatabases, type Databases } from '../src/retention/databases.js'
-import { median, summarize } from '../src/retention/summary.js'
+import { median } from '../src/median.js'
+import { summarize } from '../src/retention/summary.js'
 
 let databases: Databases
 let setting: Setting
@@ -92,6 +93,7 @@ describe('the summary', () => {
       withArchive: run,
     })
     expect(median([3, 1, 2])).toBe(2)
+    expect(median([4, 1, 3, 2])).toBe(2.5)
     const figures = summarize({
       machine: '',
       killmails: 1,

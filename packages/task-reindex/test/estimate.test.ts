@@ -112,8 +112,9 @@ describe.each([15, 17] as const)('the estimate on PostgreSQL %i', (major) => {
     const outside = judged.filter(({ within }) => !within)
     print(`${outside.length} of ${indexCount} outside of their own error`, outside.slice(0, 10))
     expect(outside.length).toBeLessThanOrEqual(indexCount * 0.1)
-    // Of combinations of columns nobody knows how many values they have: every fifth of 200 is farther off, and its bounds say so.
-    expect(judged.filter(({ error }) => Math.abs(error) > 0.2).length).toBeLessThanOrEqual(indexCount * 0.25)
+    // Of combinations of columns nobody knows how many values they have, and the long form draws more of them: every fifth is farther off.
+    const farOff = indexCount > 40 ? 0.2 : 0.1
+    expect(judged.filter(({ error }) => Math.abs(error) > 0.2).length).toBeLessThanOrEqual(indexCount * farOff)
   })
 
   it('finds the waste that pgstattuple finds after updates', { timeout: 600_000 }, async () => {

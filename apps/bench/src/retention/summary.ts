@@ -2,6 +2,7 @@
 import type { ArchivePair, DeletePair, LoadReport, MemoryReport, StatementReport } from './benchmark.js'
 import type { Cost } from './cost.js'
 import type { Felt } from './other-users.js'
+import { median } from '../median.js'
 
 export interface Measured {
   readonly machine: string
@@ -20,11 +21,6 @@ export interface Figure {
   readonly what: string
   readonly value: string
   readonly wanted: string
-}
-
-export function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? NaN
 }
 
 /** The median, and all of them. */
