@@ -1,11 +1,21 @@
 /** The transaction in which the rows of a batch leave the database, all or none. */
+import { setImmediate } from 'node:timers/promises'
 import { catalogIn, GuardColumn, markDeleted } from '@battlescope/archive'
 import type { Fenced } from '@battlescope/scheduler-core'
 import { BatchTaken, BatchTooLarge, RowsChanged } from './batch-errors.js'
 import type { BatchPlan, ReadBatch, ReadRelation } from './read-batch.js'
 import { schemaOf } from './archive-batch.js'
 import type { ChildShape } from './batch-shape.js'
-import { assignToParents, digestOf, rowCountOf, rowRange, rowsOf, type Digest } from './guards.js'
+import {
+  assignToParents,
+  digestOf,
+  rowCountOf,
+  rowRange,
+  rowsOf,
+  type Digest,
+  type Guards,
+  type Owners,
+} from './guards.js'
 import {
   deleteArchivedChildren,
   deleteArchivedRows,
@@ -46,6 +56,8 @@ export async function deleteArchived(slice: Slice, batch: ReadBatch): Promise<Ti
   const { plan } = batch
   const { parent, children, policy } = plan.shape
   const count = (batch.keys[0] ?? []).length
+  // Before the transaction: what is only computed should hold no locks.
+  const archivedChildren = children.map((child, index) => archivedChild(batch, child, batch.children[index]))
   return transact(slice, plan, count, `batch ${batch.id}: ${batch.rows} rows`, async (fenced) => {
     const { db } = fenced
     await keepCommit(db)
@@ -56,16 +68,18 @@ export async function deleteArchived(slice: Slice, batch: ReadBatch): Promise<Ti
     const archived = (first: number, end: number) => digestOf(batch.parent.guards, rowRange(first, end))
     if (plan.locks) {
       await slice.sizes.cover(`lock ${parent.name}`, count, async (first, end) => {
-        mustEqual(await lockParents(db, plan.shape, cut(batch.keys, first, end)), archived(first, end), parent.name)
+        const locked = lockParents(db, plan.shape, cut(batch.keys, first, end))
+        await mustEqual(locked, () => archived(first, end), parent.name)
       })
     }
-    for (const [index, child] of children.entries()) {
-      byRelation[child.name] = await deleteArchivedChild(slice, fenced, batch, child, batch.children[index])
+    for (const child of archivedChildren) {
+      byRelation[child.shape.name] = await deleteArchivedChild(slice, fenced, child, count)
     }
     await slice.sizes.cover(`delete ${parent.name}`, count, async (first, end) => {
       const keys = cut(batch.keys, first, end)
       if (!plan.locks) {
-        mustEqual(await deleteArchivedRows(db, plan.deletable, plan.shape, keys), archived(first, end), parent.name)
+        const gone = deleteArchivedRows(db, plan.deletable, plan.shape, keys)
+        await mustEqual(gone, () => archived(first, end), parent.name)
         return
       }
       const deleted = await deleteParents(db, plan.deletable, plan.shape, keys)
@@ -77,29 +91,41 @@ export async function deleteArchived(slice: Slice, batch: ReadBatch): Promise<Ti
   })
 }
 
+/** A child of a batch, and which of its rows go with which parent. */
+interface ArchivedChild {
+  readonly shape: ChildShape
+  readonly guards: Guards
+  /** The values that its rows point to, of each parent. */
+  readonly targets: Values
+  readonly owners: Owners
+}
+
+function archivedChild(batch: ReadBatch, shape: ChildShape, read: ReadRelation | undefined): ArchivedChild {
+  const guards = read?.guards ?? []
+  const names = guardColumns(shape)
+  const targets = targetsOf(batch.plan, batch.targets, shape)
+  const pointers = shape.linkColumns.map(({ name }) => guards[names.indexOf(name)] ?? GuardColumn.empty)
+  return { shape, guards, targets, owners: assignToParents(pointers, targets) }
+}
+
+/** @param count of the parents */
 async function deleteArchivedChild(
   slice: Slice,
   { db }: Transaction,
-  batch: ReadBatch,
-  child: ChildShape,
-  read: ReadRelation | undefined,
+  { shape, guards, targets, owners }: ArchivedChild,
+  count: number,
 ): Promise<number> {
-  const guards = read?.guards ?? []
-  const names = guardColumns(child)
-  const targets = targetsOf(batch.plan, batch.targets, child)
-  const pointers = child.linkColumns.map(({ name }) => guards[names.indexOf(name)] ?? GuardColumn.empty)
-  const owners = assignToParents(pointers, targets)
-  const count = (batch.keys[0] ?? []).length
-  const all = rowRange(0, rowCountOf(guards))
+  const rowCount = rowCountOf(guards)
   const statement = async (first: number, end: number) => {
-    const rows = owners.unassigned > 0 ? all : rowsOf(owners, first, end)
-    mustEqual(await deleteArchivedChildren(db, child, cut(targets, first, end)), digestOf(guards, rows), child.name)
+    const gone = deleteArchivedChildren(db, shape, cut(targets, first, end))
+    const rows = () => (owners.unassigned > 0 ? rowRange(0, rowCount) : rowsOf(owners, first, end))
+    await mustEqual(gone, () => digestOf(guards, rows()), shape.name)
   }
   // Rows that point to a value which looks different cannot be told apart by parent: then it is one statement for all.
   if (owners.unassigned > 0) await statement(0, count)
-  else await slice.sizes.cover(`delete ${child.name}`, count, statement)
-  if (!child.hasForeignKey) await refuseLateChildren(slice, db, child, targets)
-  return all.length
+  else await slice.sizes.cover(`delete ${shape.name}`, count, statement)
+  if (!shape.hasForeignKey) await refuseLateChildren(slice, db, shape, targets)
+  return rowCount
 }
 
 /** Nothing but this look keeps a child without a foreign key from arriving between its siblings' end and its parent's. */
@@ -221,7 +247,9 @@ async function finish(
   return { parents, rows, byRelation, waiting, deletedAt }
 }
 
-function mustEqual(found: Digest, wanted: Digest, relation: string): void {
+/** @param archived computes while the server works: a turn of the event loop puts the statement on its way first */
+async function mustEqual(statement: Promise<Digest>, archived: () => Digest, relation: string): Promise<void> {
+  const [found, wanted] = await Promise.all([statement, setImmediate().then(archived)])
   if (found.rows !== wanted.rows) {
     throw new RowsChanged(relation, `${found.rows} rows where ${wanted.rows} were archived`)
   }
