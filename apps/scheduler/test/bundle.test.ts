@@ -142,6 +142,28 @@ describe('the bundle', () => {
       expect([...files.values()].filter((state) => state !== 'accepted')).toEqual([])
     })
 
+    it('loads of a task that is not due only what says so', async () => {
+      const tasks = 'backup,cache,reindex,retention,statistics,vacuum'
+      const environment = { NODE_DEBUG: 'code-cache', SCHEDULER_TASKS: tasks }
+      await run(program, [], { environment })
+      const { exitCode, stdout, stderr } = await run(program, [], { environment })
+      expect(exitCode, stderr).toBe(0)
+      const ended = stdout.split('\n').findLast((line) => line.includes('"run-ended"')) ?? ''
+      const { outcomes } = JSON.parse(ended) as { outcomes: Record<string, string> }
+      expect(outcomes).toEqual(Object.fromEntries(tasks.split(',').map((name) => [name, 'not-yet'])))
+      const loaded = [...stderr.matchAll(/^code cache: (\S+) /gm)].map(([, name = '']) => name)
+      const partOf = (name: string) =>
+        readdirSync(join(app, 'dist/parts')).filter((part) =>
+          readFileSync(join(app, 'dist/parts', part), 'utf8').includes(`async function ${name}(`),
+        )
+      for (const name of ['Backup', 'Cache', 'Reindex', 'Retention', 'Statistics', 'Vacuum']) {
+        const [part, ...more] = partOf(`run${name}`)
+        expect(more).toEqual([])
+        expect(loaded).not.toContain(part)
+      }
+      expect(loaded.length).toBeGreaterThan(6)
+    })
+
     it('takes nothing from it under flags that it was not made for', async () => {
       expect((await told(program, ['--max-semi-space-size=1'])).get('main')).toBe('has none')
     })

@@ -42,21 +42,24 @@ export function tokenizeSql(sql: string): readonly SqlToken[] {
   }
   if (sql.includes('\0')) throw new SqlTokenError('a NUL character')
   while (position < sql.length) {
-    if (match(space) ?? match(lineComment)) continue
-    if (sql.startsWith('/*', position)) {
-      position = endOfBlockComment(sql, position)
-      continue
-    }
-    // Most of a statement, and none of what follows: a letter begins a literal only with a quote, or an ampersand, behind it.
-    const plainWord = isQuoteOrAmpersand(sql[position + 1]) ? undefined : match(word)
-    if (plainWord !== undefined) {
-      tokens.push({ kind: 'word', text: plainWord.toLowerCase() })
-      continue
-    }
+    // What most of a statement consists of comes first, by its first character alone: these begin nothing else.
     const plainSymbol = sql[position] ?? ''
     if (plainSymbols.has(plainSymbol)) {
       tokens.push({ kind: 'symbol', text: plainSymbol })
       position += 1
+      continue
+    }
+    if (!isAsciiLetter(sql.charCodeAt(position))) {
+      if (match(space) ?? match(lineComment)) continue
+      if (sql.startsWith('/*', position)) {
+        position = endOfBlockComment(sql, position)
+        continue
+      }
+    }
+    // A letter begins a literal only with a quote, or an ampersand, behind it.
+    const plainWord = isQuoteOrAmpersand(sql[position + 1]) ? undefined : match(word)
+    if (plainWord !== undefined) {
+      tokens.push({ kind: 'word', text: plainWord.toLowerCase() })
       continue
     }
     if (match(unicodeEscape)) throw new SqlTokenError('a U& literal: write the characters themselves')
@@ -90,6 +93,10 @@ export function tokenizeSql(sql: string): readonly SqlToken[] {
     position += 1
   }
   return tokens
+}
+
+function isAsciiLetter(code: number): boolean {
+  return (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || code === 95
 }
 
 function isQuoteOrAmpersand(character: string | undefined): boolean {

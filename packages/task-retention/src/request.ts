@@ -1,9 +1,5 @@
 /** What a command may ask of one run of retention, beside the schedule. A request says everything: whatever was done is in the catalog. */
-import type { TaskResult } from '@battlescope/scheduler-core'
 import { z } from 'zod'
-import { performAdopt } from './adopt.js'
-import { performRestore } from './restore.js'
-import type { Slice } from './slice.js'
 
 const month = z.string().regex(/^\d{4,6}-(0[1-9]|1[0-2])$/, { error: 'a month such as 2020-01' })
 
@@ -28,8 +24,3 @@ export const retentionRequest = z.discriminatedUnion('do', [restoreRequest, adop
 
 export type RestoreRequest = z.output<typeof restoreRequest>
 export type RetentionRequest = z.output<typeof retentionRequest>
-
-/** A run that a command asked for. It leaves the checkpoint of the slot alone. */
-export function performRequest(slice: Slice, request: RetentionRequest): Promise<TaskResult> {
-  return request.do === 'restore' ? performRestore(slice, request) : performAdopt(slice)
-}

@@ -28,7 +28,7 @@ export function clientFactories(configuration: Configuration, { environment, pro
   return {
     http: () => httpClientFactory(proxies),
     program: async ({ signal }) => {
-      const { openPrograms, readingPrograms } = await import('@battlescope/task-backup')
+      const { openPrograms, readingPrograms } = await import('@battlescope/task-backup/dumps')
       const { databaseDirectUrl, databaseUrl = '' } = configuration.program
       // Dumping needs a session.
       const target = parseConnectionString(databaseDirectUrl ?? databaseUrl)

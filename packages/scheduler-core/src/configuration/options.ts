@@ -71,8 +71,19 @@ interface Place {
   readonly within: readonly Schema[]
 }
 
+/** Of lists that were asked for already: a run asks twice about its own, for files with secrets and for values. */
+const derivedBefore = new WeakMap<readonly Section[], DerivedOptions>()
+
 /** Every option of every section with its derived names. Two options that derive one name are a problem that lists both. */
 export function deriveOptions(sections: readonly Section[]): DerivedOptions {
+  const before = derivedBefore.get(sections)
+  if (before !== undefined) return before
+  const derived = deriveAnew(sections)
+  derivedBefore.set(sections, derived)
+  return derived
+}
+
+function deriveAnew(sections: readonly Section[]): DerivedOptions {
   const root: OptionGroup = { kind: 'group', section: undefined, path: '', children: new Map(), required: true }
   const groups = new Map<string, OptionGroup>()
   const options: Option[] = []

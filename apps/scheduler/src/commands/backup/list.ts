@@ -1,6 +1,6 @@
 /** `backup list`: the dumps that the store has, or with --history every attempt that the database knows of. */
 import { exitCodes, formatDuration, StateStore } from '@battlescope/scheduler-core'
-import { selectBackups, tablesIn, type BackupRecord } from '@battlescope/task-backup'
+import { selectBackups, tablesIn, type BackupRecord } from '@battlescope/task-backup/dumps'
 import { loadConfiguration } from '../../configuration/load.js'
 import { withDatabase } from '../../connect.js'
 import type { Host } from '../../host.js'

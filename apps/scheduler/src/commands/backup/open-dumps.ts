@@ -8,7 +8,7 @@ import {
   type DumpListing,
   type ListedDump,
   type ProgramRunner,
-} from '@battlescope/task-backup'
+} from '@battlescope/task-backup/dumps'
 import type { Flags } from '../../configuration/load.js'
 import type { Host } from '../../host.js'
 import { withArchive } from '../archive/open-archive.js'

@@ -9,7 +9,7 @@ import {
   selectTarget,
   type RestoreFlags,
   type TargetFacts,
-} from '@battlescope/task-backup'
+} from '@battlescope/task-backup/dumps'
 import { applicationName, explain } from '../../connect.js'
 import type { Host } from '../../host.js'
 import { Output } from '../../output.js'

@@ -1,6 +1,6 @@
 /** `backup verify`: reads dumps back and holds them against their manifests; deep, pg_restore unpacks all of them. */
 import { codeOf, exitCodes, messageOf } from '@battlescope/scheduler-core'
-import { checkDump, type ListedDump } from '@battlescope/task-backup'
+import { checkDump, type ListedDump } from '@battlescope/task-backup/dumps'
 import type { Host } from '../../host.js'
 import { Output } from '../../output.js'
 import { sizeOf } from '../archive/list.js'
