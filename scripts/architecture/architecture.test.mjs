@@ -308,6 +308,7 @@ describe('the rules', () => {
       [aTask('a', { files: { 'src/task.ts': `import { sql } from 'kysely'` } })],
       /task\.ts holds no SQL/,
     ],
+    ['SQL in a run', [aTask('a', { files: { 'src/run.ts': `import { sql } from 'kysely'` } })], /run\.ts holds no SQL/],
     [
       'I/O in options',
       [aTask('a', { files: { 'src/config.ts': `import fs from 'node:fs'` } })],

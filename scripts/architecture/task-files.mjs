@@ -77,13 +77,16 @@ const rules = {
     }
   },
 
-  'task.ts'(source, report) {
-    for (const { specifier, typeOnly, line } of importsOf(source)) {
-      if (!typeOnly && ['kysely', 'pg', 'pg-copy-streams'].includes(packageOf(specifier))) {
-        report(line, `task.ts holds no SQL: what needs ${specifier} belongs in queries.ts`)
-      }
+  'task.ts': (source, report) => noSql('task.ts', source, report),
+  'run.ts': (source, report) => noSql('run.ts', source, report),
+}
+
+function noSql(file, source, report) {
+  for (const { specifier, typeOnly, line } of importsOf(source)) {
+    if (!typeOnly && ['kysely', 'pg', 'pg-copy-streams'].includes(packageOf(specifier))) {
+      report(line, `${file} holds no SQL: what needs ${specifier} belongs in queries.ts`)
     }
-  },
+  }
 }
 
 function isLoop(node) {

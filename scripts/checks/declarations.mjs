@@ -19,7 +19,8 @@ export async function declarationProblems({ folder, packed, typesNode, env }) {
     pnpm: { overrides: tarballs },
   }
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
-  const lines = packed.map(({ name }, index) => `export * as package${index} from '${name}'\n`)
+  const entries = packed.flatMap((one) => one.entries)
+  const lines = entries.map((entry, index) => `export * as package${index} from '${entry}'\n`)
   writeFileSync(join(folder, 'consumer.ts'), lines.join(''))
   await capture('pnpm', ['install', '--ignore-workspace', '--ignore-scripts', '--prefer-offline', '--no-lockfile'], {
     cwd: folder,

@@ -4,20 +4,26 @@ import { join } from 'node:path'
 import { readWorkspace } from '../architecture/workspace.mjs'
 import { capture } from '../pnpm.mjs'
 
-/** Every package that is not private: `{ name, version, folder }`. */
+/** Every package that is not private: `{ name, version, folder, entries }`, the entries as they are imported. */
 function publicPackages(root) {
   return readWorkspace(root)
     .map(({ folder }) => ({ folder, manifest: JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')) }))
     .filter(({ manifest }) => manifest.private !== true)
-    .map(({ folder, manifest }) => ({ name: manifest.name, version: manifest.version, folder }))
+    .map(({ folder, manifest: { name, version, publishConfig } }) => ({
+      name,
+      version,
+      folder,
+      entries: Object.keys(publishConfig.exports).map((entry) => name + entry.slice(1)),
+    }))
 }
 
-/** Packs every public package as it would be published; they must be built. Resolves to `{ name, tarball }` of each. */
+/** Packs every public package as it would be published; they must be built. Resolves to `{ name, tarball, entries }` of each. */
 export async function packAll(root, destination, env) {
   const packed = []
-  for (const { name, version, folder } of publicPackages(root)) {
+  for (const { name, version, folder, entries } of publicPackages(root)) {
     await capture('pnpm', ['pack', '--pack-destination', destination], { cwd: join(root, folder), env })
-    packed.push({ name, tarball: join(destination, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`) })
+    const tarball = join(destination, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`)
+    packed.push({ name, tarball, entries })
   }
   return packed
 }

@@ -1,16 +1,15 @@
 /** Runs that a command asked for: recalculating a range of days, and installing or removing the triggers of mode exact. */
 import type { TaskResult } from '@battlescope/scheduler-core'
 import { addDays, daysBetween, formatRange, type Day, type DayRange } from './days.js'
+import { mostHalvings, type Cursor } from './cursor.js'
 import {
   countRows,
   cut,
   describeDifferences,
   differenceFinding,
-  mostHalvings,
   rowsByRollup,
   sliceBorders,
   sliceRowsOf,
-  type Cursor,
 } from './plan.js'
 import {
   insertDifferences,

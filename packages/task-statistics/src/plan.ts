@@ -1,37 +1,12 @@
 /** Which days to count now, in which slices, and what was found; afterwards, where the next run goes on. Pure. */
 import type { Finding } from '@battlescope/scheduler-core'
 import type { StatisticsConfig } from './config.js'
+import type { Cursor, Sweep } from './cursor.js'
 import { addDays, dayOf, endOfDays, firstDay, formatRange, type Day, type DayRange } from './days.js'
 import type { SourceFacts, DayCount } from './queries.js'
 import type { Access, Counting } from './fresh-rows.js'
 import type { Difference } from './recount.js'
 import { rollups, sourceNames, type Rollup, type RollupName, type SourceName } from './rollups.js'
-
-/** What one run leaves for the next. Instants and days are text. */
-export interface Cursor {
-  /** Rollups that were counted from end to end. */
-  readonly counted: readonly RollupName[]
-  /** The way through all days that is going on, from the newest to the oldest. */
-  readonly sweep: Sweep | null
-  /** When the last one that ended had begun. */
-  readonly sweptAt: string | null
-  /** The triggers with which everything was counted: their notes tell of every change since. */
-  readonly exactSince: string | null
-  /** How often slices were halved, because one took too long. */
-  readonly halvings: number
-}
-
-export interface Sweep {
-  readonly startedAt: string
-  /** Days before this one are still to come. */
-  readonly before: Day
-  /** The first count of rollups, or after triggers were installed: at full speed, and without comparing first. */
-  readonly full: boolean
-  readonly rollups: readonly RollupName[]
-  readonly triggers: string | null
-}
-
-export const emptyCursor: Cursor = { counted: [], sweep: null, sweptAt: null, exactSince: null, halvings: 0 }
 
 export interface Facts {
   readonly now: Date
@@ -189,9 +164,6 @@ function afterSlice(cursor: Cursor, sweep: Sweep, before: Day, lowest: Day): Cur
 }
 
 // ── slices ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Halving twenty times makes any slice a day. */
-export const mostHalvings = 20
 
 export function sliceRowsOf(config: StatisticsConfig, { halvings }: Pick<Cursor, 'halvings'>): number {
   return Math.max(1, Math.round(config.sliceRows / 2 ** halvings))

@@ -2,7 +2,8 @@
 import type { Finding, TaskResult } from '@battlescope/scheduler-core'
 import { matchesRelation, parseRelationPattern } from '@battlescope/database'
 import { dayOf, firstDay, formatRange } from './days.js'
-import { emptyCursor, mostHalvings, planStatistics, type Cursor, type Facts, type StatisticsPlan } from './plan.js'
+import { emptyCursor, mostHalvings, type Cursor } from './cursor.js'
+import { planStatistics, type Facts, type StatisticsPlan } from './plan.js'
 import {
   deleteNotes,
   insertSizes,

@@ -3,13 +3,13 @@ import { formatDuration, type Fenced, type TaskContext } from '@battlescope/sche
 import type { z } from 'zod'
 import type { StatisticsConfig } from './config.js'
 import { addDays, formatRange, type DayRange } from './days.js'
+import type { Cursor } from './cursor.js'
 import {
   countingOf,
   countRows,
   describeDifferences,
   differingRange,
   rowsByRollup,
-  type Cursor,
   type Facts,
   type Slice,
 } from './plan.js'

@@ -1,26 +1,9 @@
 import { defineTask, type Task } from '@battlescope/scheduler-core'
-import { z } from 'zod'
 import { statisticsConfig } from './config.js'
-import { mostHalvings, type Cursor } from './plan.js'
+import { cursorSchema, type Cursor } from './cursor.js'
 import { requestSchema } from './request.js'
-import { rollupNames, sourceNames } from './rollups.js'
+import { sourceNames } from './rollups.js'
 import type { Request } from './slices.js'
-
-const cursorSchema: z.ZodType<Cursor> = z.object({
-  counted: z.array(z.enum(rollupNames)),
-  sweep: z
-    .object({
-      startedAt: z.string(),
-      before: z.string(),
-      full: z.boolean(),
-      rollups: z.array(z.enum(rollupNames)),
-      triggers: z.string().nullable(),
-    })
-    .nullable(),
-  sweptAt: z.string().nullable(),
-  exactSince: z.string().nullable(),
-  halvings: z.number().int().min(0).max(mostHalvings),
-})
 
 /** Keeps rollups of killmails and battles per day, and the growth of tables. */
 export const statistics: Task<typeof statisticsConfig, unknown, Cursor, Request> = defineTask({

@@ -2,17 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { statisticsConfig, type StatisticsConfig } from '../src/config.js'
 import { addDays, daysBetween, endOfDays, firstDay, formatRange, isDay } from '../src/days.js'
-import {
-  countingOf,
-  cut,
-  differingRange,
-  emptyCursor,
-  mergeNoted,
-  planStatistics,
-  sliceBorders,
-  type Cursor,
-  type Facts,
-} from '../src/plan.js'
+import { emptyCursor, type Cursor } from '../src/cursor.js'
+import { countingOf, cut, differingRange, mergeNoted, planStatistics, sliceBorders, type Facts } from '../src/plan.js'
 import type { SourceFacts } from '../src/queries.js'
 import { rollupNames, sourceNames, type SourceName } from '../src/rollups.js'
 
