@@ -10,6 +10,7 @@ const { createHash } = require('node:crypto')
 const { readFileSync } = require('node:fs')
 const { basename, dirname, join } = require('node:path')
 const { Script } = require('node:vm')
+const { requireBuiltin } = require('./short-run.js')
 
 /** V8 compares its flags, too, but then the cache would have been read for nothing. */
 const environment = [process.version, process.arch, process.env.NODE_OPTIONS ?? '', ...process.execArgv].join('\n')
@@ -40,8 +41,12 @@ function codeCache(folder) {
     return module.exports
   }
 
+  const builtins = new Map()
+
   function requireFrom(specifier) {
-    return specifier.startsWith(folder) ? load(specifier) : require(specifier)
+    if (specifier.startsWith(folder)) return load(specifier)
+    if (!builtins.has(specifier)) builtins.set(specifier, requireBuiltin(specifier))
+    return builtins.get(specifier)
   }
 
   return { load, scripts }
