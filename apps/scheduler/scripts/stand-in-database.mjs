@@ -6,6 +6,7 @@
  * by their names; one from the catalog, or without a column that has a value, with none. Everything else has changed one row.
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
+import { createHmac, pbkdf2Sync } from 'node:crypto'
 import { createServer } from 'node:net'
 
 const sslRequest = 80877103
@@ -29,7 +30,7 @@ const values = [
     value: () => 'aaaaaaaa-0000-4000-8000-000000000000',
   },
 ]
-/** What planning reads of a task: its name is NULL, so there are none yet, and every enabled one is due. */
+/** What planning reads of a task: its name is NULL, so there are none yet. Those of every run are due, and others by `--force`. */
 const absentTask = /^(name|revision|first_seen_at|last_.*|retry_at|paused_.*|claimed_at|expires_at|history_pruned_at)$/
 
 /**
@@ -40,6 +41,7 @@ export async function startStandInDatabase(schemaVersion) {
   const server = createServer((socket) => {
     let received = Buffer.alloc(0)
     let isStarted = false
+    const scram = scramServer()
     let statement = ''
     let isInTransaction = false
     socket.on('error', () => undefined)
@@ -62,9 +64,14 @@ export async function startStandInDatabase(schemaVersion) {
       if (!isStarted) {
         if (body.readInt32BE(0) === sslRequest) return [Buffer.from('N')]
         isStarted = true
-        return [message('R', int32(0)), message('K', int32(1), int32(1)), ready()]
+        return [message('R', int32(10), cString('SCRAM-SHA-256'), Buffer.from('\0'))]
       }
       switch (type) {
+        case 'p': {
+          const { code, text, isLast } = scram(body)
+          const next = message('R', int32(code), Buffer.from(text))
+          return isLast ? [next, message('R', int32(0)), message('K', int32(1), int32(1)), ready()] : [next]
+        }
         case 'Q': {
           const texts = textAt(body, 0).split(/;\s*/).filter(Boolean)
           return [...texts.flatMap((text) => [...described(text), ...executed(text)]), ready()]
@@ -140,6 +147,32 @@ export async function startStandInDatabase(schemaVersion) {
     server.listen(0, '127.0.0.1', resolve)
   })
   return { port: server.address().port, close: () => server.close() }
+}
+
+/**
+ * The server's half of SCRAM, which is how most servers ask for a password. It believes every client, but has to prove that it knows the password.
+ * https://www.rfc-editor.org/rfc/rfc5802#section-3
+ */
+function scramServer() {
+  const salt = Buffer.from('stand-in')
+  const iterations = 1
+  let clientFirst = ''
+  let serverFirst = ''
+  return (body) => {
+    if (clientFirst === '') {
+      const [, bare, nonce] = /n,,(n=[^,]*,r=(.*))$/s.exec(body.toString())
+      clientFirst = bare
+      serverFirst = `r=${nonce}stand-in,s=${salt.toString('base64')},i=${iterations}`
+      return { code: 11, text: serverFirst, isLast: false }
+    }
+    const [withoutProof] = body.toString().split(',p=')
+    const salted = pbkdf2Sync('password', salt, iterations, 32, 'sha256')
+    const serverKey = createHmac('sha256', salted).update('Server Key').digest()
+    const signature = createHmac('sha256', serverKey)
+      .update([clientFirst, serverFirst, withoutProof].join())
+      .digest('base64')
+    return { code: 12, text: `v=${signature}`, isLast: true }
+  }
 }
 
 /** The columns of a SELECT, or of RETURNING at the end of a statement. */

@@ -142,6 +142,15 @@ describe('the bundle', () => {
       expect([...files.values()].filter((state) => state !== 'accepted')).toEqual([])
     })
 
+    it('takes from it what tasks do that are seldom due', async () => {
+      const tasks = 'backup,cache,reindex,retention,statistics,vacuum'
+      const environment = { NODE_DEBUG: 'code-cache', SCHEDULER_TASKS: tasks }
+      const { stderr } = await run(program, ['run', '--force'], { environment })
+      const states = [...stderr.matchAll(/^code cache: \S+ (.*)$/gm)].map(([, state]) => state)
+      expect(states.length).toBeGreaterThan(12)
+      expect(states.filter((state) => state !== 'accepted')).toEqual([])
+    })
+
     it('loads of a task that is not due only what says so', async () => {
       const tasks = 'backup,cache,reindex,retention,statistics,vacuum'
       const environment = { NODE_DEBUG: 'code-cache', SCHEDULER_TASKS: tasks }
@@ -158,6 +167,7 @@ describe('the bundle', () => {
         )
       for (const name of ['Backup', 'Cache', 'Reindex', 'Retention', 'Statistics', 'Vacuum']) {
         const [part, ...more] = partOf(`run${name}`)
+        expect(part, name).toBeDefined()
         expect(more).toEqual([])
         expect(loaded).not.toContain(part)
       }
