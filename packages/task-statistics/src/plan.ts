@@ -6,7 +6,7 @@ import { addDays, dayOf, endOfDays, firstDay, formatRange, type Day, type DayRan
 import type { SourceFacts, DayCount } from './queries.js'
 import type { Access, Counting } from './fresh-rows.js'
 import type { Difference } from './recount.js'
-import { rollups, sourceNames, type Rollup, type RollupName, type SourceName } from './rollups.js'
+import { rollups, sourceNames, type Rollup, type SourceName } from './rollups.js'
 
 export interface Facts {
   readonly now: Date
