@@ -10,7 +10,7 @@ const { createHash } = require('node:crypto')
 const { readFileSync } = require('node:fs')
 const { basename, dirname, join } = require('node:path')
 const { Script } = require('node:vm')
-const { requireBuiltin } = require('./short-run.js')
+const { asAtStart, requireBuiltin } = require('./short-run.js')
 
 /** V8 compares its flags, too, but then the cache would have been read for nothing. */
 const environment = [process.version, process.arch, process.env.NODE_OPTIONS ?? '', ...process.execArgv].join('\n')
@@ -32,7 +32,7 @@ function codeCache(folder) {
     const cachedData = readIfThere(cachePath)
     // The build writes ASCII alone: taken as bytes, so that V8 keeps one byte per character.
     const wrapped = `(function (exports, require, module, __filename, __dirname) {${bytes.latin1Slice()}\n})`
-    const script = new Script(wrapped, { filename: path, cachedData })
+    const script = asAtStart(() => new Script(wrapped, { filename: path, cachedData }))
     const isAccepted = cachedData !== undefined && script.cachedDataRejected !== true
     if (talks) process.stderr.write(`code cache: ${basename(path)} ${describe(cachedData, isAccepted)}\n`)
     scripts.push({ script, cachePath, isAccepted })

@@ -142,6 +142,19 @@ describe('the bundle', () => {
       expect([...files.values()].filter((state) => state !== 'accepted')).toEqual([])
     })
 
+    it('takes a file from it that a long run reads late', async () => {
+      const late = join(folder, 'late.cjs')
+      writeFileSync(
+        late,
+        `const { codeCache } = require(${JSON.stringify(join(app, 'bin/code-cache.js'))})
+        require(${JSON.stringify(join(app, 'bin/short-run.js'))}).startWithoutOptimizing()
+        while (process.cpuUsage().user < 1.1e6);
+        setTimeout(() => codeCache(${JSON.stringify(join(app, 'dist'))}).load(${JSON.stringify(join(app, 'dist/main.cjs'))}), 1200)`,
+      )
+      const { stderr } = await run(late, [], { environment: { NODE_DEBUG: 'code-cache' } })
+      expect(stderr).toContain('code cache: main.cjs accepted')
+    })
+
     it('takes from it what tasks do that are seldom due', async () => {
       const tasks = 'backup,cache,reindex,retention,statistics,vacuum'
       const environment = { NODE_DEBUG: 'code-cache', SCHEDULER_TASKS: tasks }
