@@ -20,14 +20,21 @@ export async function declarationProblems({ folder, packed, typesNode, env }) {
   }
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
   const entries = packed.flatMap((one) => one.entries)
-  const lines = entries.map((entry, index) => `export * as package${index} from '${entry}'\n`)
-  writeFileSync(join(folder, 'consumer.ts'), lines.join(''))
+  writeFileSync(join(folder, 'consumer.ts'), consumerOf(entries))
   await capture('pnpm', ['install', '--ignore-workspace', '--ignore-scripts', '--prefer-offline', '--no-lockfile'], {
     cwd: folder,
     env,
   })
-  return compile(folder)
+  const problems = compile(folder)
+  // Once more without subpaths: what one of them declares for all must not hide that the root does not.
+  writeFileSync(join(folder, 'consumer.ts'), consumerOf(packed.map(({ name }) => name)) + clients)
+  return [...problems, ...compile(folder)]
 }
+
+const consumerOf = (entries) => entries.map((entry, index) => `export * as package${index} from '${entry}'\n`).join('')
+
+/** Kinds of clients that task packages add to the contract. */
+const clients = `import type { ClientTypes } from '@battlescope/scheduler-core'\nexport type Program = ClientTypes['program']\n`
 
 /** The problems of `consumer.ts` in `folder`, and of every declaration file of ours that it reaches. */
 export function compile(folder) {

@@ -17,9 +17,15 @@ const compilers = Number.parseInt(process.versions.node, 10) >= 24 ? ['opt', 'ma
 const longRunMs = 1000
 const lookEveryMs = 500
 
+/** Whoever turned a compiler off knows why: it stays off, and Node 24 would crash under `--jitless` if it came on. */
+const isDecided = /--(jitless|no-?opt|no-?turbofan|no-?maglev)\b/.test(
+  [process.env.NODE_OPTIONS ?? '', ...process.execArgv].join(' '),
+)
+
 let isOptimizing = true
 
 function optimize(wanted) {
+  if (isDecided) return
   for (const compiler of compilers) setFlagsFromString(`--${wanted ? '' : 'no-'}${compiler}`)
   isOptimizing = wanted
 }

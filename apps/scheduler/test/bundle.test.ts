@@ -124,6 +124,41 @@ describe('the bundle', () => {
     expect(stdout.split('\n')).toEqual(['false', 'true'])
   })
 
+  it("takes modules of Node from Node's own code cache", async () => {
+    const code = join(folder, 'builtins.cjs')
+    writeFileSync(
+      code,
+      `const { getCacheUsage } = require('internal/test/binding').internalBinding('builtins')
+      const { requireBuiltin, startWithoutOptimizing } = require(${JSON.stringify(join(app, 'bin/short-run.js'))})
+      startWithoutOptimizing()
+      requireBuiltin('node:http')
+      // What is loaded in another way is not, or this would prove nothing.
+      require('node:tls')
+      const { compiledWithCache } = getCacheUsage()
+      console.log(compiledWithCache.has('http'), compiledWithCache.has('tls'))`,
+    )
+    const { stdout } = await run(code, [], { nodeOptions: ['--expose-internals'] })
+    expect(stdout).toBe('true false')
+  })
+
+  it.each(['--jitless', '--no-opt'])('leaves it at %s', async (option) => {
+    const code = join(folder, 'decided.cjs')
+    writeFileSync(
+      code,
+      `const { requireBuiltin, startWithoutOptimizing } = require(${JSON.stringify(join(app, 'bin/short-run.js'))})
+      startWithoutOptimizing()
+      const hot = (numbers) => { let sum = 0; for (let at = 0; at < numbers; at++) sum += at % 7; return sum }
+      while (process.cpuUsage().user < 1.1e6) hot(10_000)
+      setTimeout(() => {
+        requireBuiltin('node:http')
+        for (let times = 0; times < 200; times++) hot(10_000)
+        console.log((%GetOptimizationStatus(hot) & (1 << 6)) !== 0)
+      }, 1200)`,
+    )
+    const { stdout } = await run(code, [], { nodeOptions: [option, '--allow-natives-syntax'] })
+    expect(stdout).toBe('false')
+  })
+
   describe('with its code cache', () => {
     const told = async (entry: string, nodeOptions: string[] = []) => {
       const { exitCode, stderr } = await run(entry, [], { nodeOptions, environment: { NODE_DEBUG: 'code-cache' } })

@@ -35,7 +35,7 @@ export async function listDumps(store: StoreReader, signal?: AbortSignal): Promi
 }
 
 /** Pure. */
-export function judgeDumps(
+function judgeDumps(
   read: readonly { readonly name: string; readonly manifest: DumpManifest | Error }[],
   objects: ReadonlyMap<string, StoredObject>,
 ): DumpListing {

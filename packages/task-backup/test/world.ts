@@ -15,8 +15,8 @@ import {
   type TestDatabase,
 } from '@battlescope/scheduler-testing'
 import { backupConfig } from '../src/config.js'
-import { openPrograms, readingPrograms, type ProgramRunner } from '../src/dumps.js'
-import { backup } from '../src/index.js'
+import { openPrograms, readingPrograms } from '../src/dumps.js'
+import { backup, type ProgramRunner } from '../src/index.js'
 import type { BackupState } from '../src/tables.js'
 
 /** Awkward values: what a round trip could lose. */

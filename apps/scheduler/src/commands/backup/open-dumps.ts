@@ -2,13 +2,8 @@
 import type { StoreReader } from '@battlescope/cold-storage'
 import { parseConnectionString, type ConnectionTarget } from '@battlescope/database'
 import { codeOf, SchedulerError } from '@battlescope/scheduler-core'
-import {
-  listDumps,
-  openPrograms,
-  type DumpListing,
-  type ListedDump,
-  type ProgramRunner,
-} from '@battlescope/task-backup/dumps'
+import type { ProgramRunner } from '@battlescope/task-backup'
+import { listDumps, openPrograms, type DumpListing, type ListedDump } from '@battlescope/task-backup/dumps'
 import type { Flags } from '../../configuration/load.js'
 import type { Host } from '../../host.js'
 import { withArchive } from '../archive/open-archive.js'
