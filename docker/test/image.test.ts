@@ -210,6 +210,48 @@ describe.skipIf(missing !== '')(`the image${missing}`, () => {
     expect(await postgres.sql(`SELECT count(*) FROM scheduler.task WHERE ticket IS NOT NULL`)).toBe('0')
   })
 
+  it('is stopped by docker stop in the middle of retention: each row is live or in the store, and the next run goes on', async () => {
+    const rows = 20_000
+    await postgres.sql(`
+      CREATE TABLE old_rows (id bigint PRIMARY KEY, at timestamptz NOT NULL, payload text NOT NULL);
+      CREATE INDEX ON old_rows (at);
+      INSERT INTO old_rows SELECT i, now() - interval '6 years' - i * interval '1 second', repeat(md5(i::text), 8) FROM generate_series(1, ${rows}) AS i;
+      INSERT INTO old_rows VALUES (0, now(), 'new');`)
+    const store = temporaryFolder()
+    chmodSync(store, 0o777)
+    const name = `${prefix}-stopped`
+    const environment = {
+      SCHEDULER_TASKS: 'retention',
+      SCHEDULER_COLD_STORAGE_URL: 'file:///cold',
+      SCHEDULER_RETENTION_POLICIES: JSON.stringify([{ name: 'old', relation: 'public.old_rows', timeColumn: 'at' }]),
+      SCHEDULER_RETENTION_BATCH_ROWS: '200',
+    }
+    const options = Object.entries(environment).flatMap(([key, value]) => ['--env', `${key}=${value}`])
+    const mounted = [...hardened, '--memory', '256m', '--volume', `${store}:/cold`, ...options]
+    const count = async () => {
+      const live = await postgres.sql('SELECT count(*) FROM old_rows WHERE id > 0')
+      const archived = await postgres.sql(`SELECT coalesce(sum(o.row_count), 0) FROM scheduler.archive_object o
+        JOIN scheduler.archive_batch b ON b.id = o.batch_id WHERE b.policy = 'old' AND b.state = 'deleted'`)
+      return { live: Number(live), archived: Number(archived) }
+    }
+    const ending = docker(runArguments([...mounted, '--name', name], ['run', '--force', '--json']))
+    await postgres.sql(`
+      DO $$ BEGIN
+        WHILE to_regclass('scheduler.action') IS NULL LOOP PERFORM pg_sleep(0.02); END LOOP;
+        WHILE (SELECT count(*) FROM scheduler.action WHERE kind = 'delete-rows') < 5 LOOP PERFORM pg_sleep(0.02); END LOOP;
+      END $$;`)
+    await dockerOk(['stop', '-t', '30', name])
+    const { exitCode } = await ending
+    expect(exitCode).toBe(143)
+    const stopped = await count()
+    expect(stopped.live).toBeGreaterThan(0)
+    expect(stopped.archived).toBeGreaterThanOrEqual(1000)
+    expect(stopped.live + stopped.archived).toBe(rows)
+    expect(await postgres.sql(`SELECT count(*) FROM scheduler.task WHERE ticket IS NOT NULL`)).toBe('0')
+    expect((await run(mounted, ['run', '--force'])).exitCode).toBe(0)
+    expect(await count()).toEqual({ live: 0, archived: rows })
+  })
+
   it('runs a third-party task from a mounted folder', async () => {
     const folder = temporaryFolder()
     mkdirSync(join(folder, 'node_modules'))
