@@ -20,5 +20,7 @@ export const environmentOwners = [
   'packages/postgres-testing/src/environment.ts',
   'apps/demo/src/environment.ts',
   'apps/scheduler/src/host.ts',
+  // The loader: which options Node itself was given decides before there is anything to hand them to.
   'apps/scheduler/bin/code-cache.js',
+  'apps/scheduler/bin/short-run.js',
 ]
