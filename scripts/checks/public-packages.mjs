@@ -5,7 +5,7 @@ import { readWorkspace } from '../architecture/workspace.mjs'
 import { capture } from '../pnpm.mjs'
 
 /** Every package that is not private: `{ name, version, folder, entries }`, the entries as they are imported. */
-function publicPackages(root) {
+export function publicPackages(root) {
   return readWorkspace(root)
     .map(({ folder }) => ({ folder, manifest: JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')) }))
     .filter(({ manifest }) => manifest.private !== true)
