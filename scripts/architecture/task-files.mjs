@@ -77,14 +77,16 @@ const rules = {
     }
   },
 
-  'task.ts': (source, report) => noSql('task.ts', source, report),
-  'run.ts': (source, report) => noSql('run.ts', source, report),
+  'task.ts': noSql('task.ts'),
+  'run.ts': noSql('run.ts'),
 }
 
-function noSql(file, source, report) {
-  for (const { specifier, typeOnly, line } of importsOf(source)) {
-    if (!typeOnly && ['kysely', 'pg', 'pg-copy-streams'].includes(packageOf(specifier))) {
-      report(line, `${file} holds no SQL: what needs ${specifier} belongs in queries.ts`)
+function noSql(file) {
+  return (source, report) => {
+    for (const { specifier, typeOnly, line } of importsOf(source)) {
+      if (!typeOnly && ['kysely', 'pg', 'pg-copy-streams'].includes(packageOf(specifier))) {
+        report(line, `${file} holds no SQL: what needs ${specifier} belongs in queries.ts`)
+      }
     }
   }
 }
