@@ -22,6 +22,7 @@ import {
   deleteChildren,
   deleteParents,
   guardColumns,
+  hurryCommit,
   keepCommit,
   lockDeletable,
   lockParents,
@@ -48,8 +49,9 @@ export type TimedRows = DeletedRows & { readonly tookMs: number }
 type Transaction = Fenced<unknown, Cursor>
 
 /**
- * Deletes exactly the row versions of a verified batch: the parents are locked and compared first, then nobody can attach anything to them
- * that a foreign key knows of; what is deleted of each child is compared with its copy, and what has no foreign key is looked for again.
+ * Deletes exactly the row versions of a verified batch: what is deleted is compared with its copy, and what has no foreign key is looked for
+ * again. Where PostgreSQL would not refuse a late row that a foreign key knows of (`locks`), the parents are locked and compared first, so
+ * that there can be none.
  * @throws RowsChanged when something is not as it was archived; BatchTaken; whatever a statement fails with. Then nothing is deleted.
  */
 export async function deleteArchived(slice: Slice, batch: ReadBatch): Promise<TimedRows | undefined> {
@@ -142,8 +144,9 @@ async function refuseLateChildren(
 }
 
 /**
- * Deletes without a copy. Where nothing can come to point to the rows in a way that matters, they need no lock: the rows that are deleted
- * are counted, and one too few undoes it all.
+ * Deletes without a copy. Without locks the rows that are deleted are counted, and one too few undoes it all. Its commit does not wait for the
+ * disk: what a crash of the server brings back with cursor and action, the next run deletes again, and the record of this run, whose commit
+ * waits, is behind it in the log.
  * @param locked locks the parents first and deletes only those that may still go; else as many as keys, or RowsChanged
  */
 export async function deleteUnarchived(
@@ -156,6 +159,7 @@ export async function deleteUnarchived(
   const most = (keys[0] ?? []).length
   return transact(slice, plan, most, `${most} rows, not archived`, async (fenced) => {
     const { db } = fenced
+    await hurryCommit(db)
     const targets = locked ? await lockAll(slice, db, plan, keys) : keys
     const own = parent.keyColumns.map(({ name }) => columnOf(plan, targets, name, locked))
     const count = (own[0] ?? []).length
@@ -178,15 +182,6 @@ export async function deleteUnarchived(
     byRelation[parent.name] = count
     return finish(slice, fenced, policy.name, { parents: count, byRelation, deletedAt: undefined })
   })
-}
-
-/** Whether rows can be deleted by their key alone: see {@link deleteUnarchived}. */
-export function needsNoLock({ shape }: BatchPlan): boolean {
-  const own = new Set(shape.parent.keyColumns.map(({ name }) => name))
-  return (
-    shape.policy.members.length === 0 &&
-    shape.children.every(({ references }) => references.every((name) => own.has(name)))
-  )
 }
 
 async function lockAll(slice: Slice, db: Transaction['db'], plan: BatchPlan, keys: Values): Promise<Values> {

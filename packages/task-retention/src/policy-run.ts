@@ -5,7 +5,7 @@ import { storeManifest, writeBatch, type WrittenBatch } from './archive-batch.js
 import { keyText, selectChangedParents } from './changed-rows.js'
 import { discardBatch, reportStoreProblem } from './clean-up.js'
 import { progressOf, withProgress, withRate } from './cursor.js'
-import { deleteArchived, deleteUnarchived, needsNoLock, type DeletedRows, type TimedRows } from './delete-batch.js'
+import { deleteArchived, deleteUnarchived, type DeletedRows, type TimedRows } from './delete-batch.js'
 import { KeyQueue, unpackKeys, type ExpiredKey, type KeyPack } from './key-queue.js'
 import { takeStore } from './ownership.js'
 import { Bystanders } from './stand-aside.js'
@@ -212,7 +212,7 @@ class PolicyRun {
 
   async #deleteOnly(keys: readonly ExpiredKey[]): Promise<BatchEnd> {
     const values = this.#plan.shape.parent.keyColumns.map((_, column) => keys.map(({ key }) => key[column] ?? ''))
-    let locked = !needsNoLock(this.#plan)
+    let locked = this.#plan.locks
     const end = await this.#deleteWithRetries(() => deleteUnarchived(this.#slice, this.#plan, values, locked))
     if (end.kind === 'deleted') return end
     if (end.kind === 'failed' || locked) return { kind: 'set-aside' }

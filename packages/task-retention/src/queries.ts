@@ -177,6 +177,11 @@ export async function keepCommit(db: Kysely<unknown>): Promise<void> {
     WHERE pg_catalog.current_setting('synchronous_commit') = 'off'`.execute(db)
 }
 
+/** Lets COMMIT not wait for the disk (`synchronous_commit`): for what may come back after a crash of the server. */
+export async function hurryCommit(db: Kysely<unknown>): Promise<void> {
+  await sql`SELECT pg_catalog.set_config('synchronous_commit', 'off', true)`.execute(db)
+}
+
 // ── indexes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Whether somebody builds this index now: what is invalid may just not be finished. */

@@ -20,7 +20,7 @@ import type { Slice } from './slice.js'
 export interface BatchPlan {
   readonly shape: BatchShape
   readonly deletable: Deletable
-  /** Whether the rows that decide are locked before anything is deleted: else what is deleted of them is compared, as of children. */
+  /** Whether the rows that decide are locked before anything is deleted: see `mustLock`. */
   readonly locks: boolean
   readonly horizon: Date
   /** Columns, by relation, that hold what their type's encoding cannot: found when it happens, and then kept for the run. */

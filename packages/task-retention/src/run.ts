@@ -1,7 +1,7 @@
 /** What a run of retention does: one slice of its slot. */
 import { codeOf } from './batch-errors.js'
 import type { BatchPlan } from './read-batch.js'
-import { shapeOf } from './batch-shape.js'
+import { mustLock, shapeOf } from './batch-shape.js'
 import { cleanUp, followManifests } from './clean-up.js'
 import { beginSlot, horizonsIn, progressOf, withSlotEnded } from './cursor.js'
 import { expiryOf, stillExpired } from './expiry.js'
@@ -67,10 +67,11 @@ async function runPolicy(
   if (progressOf(slice.cursor, name).finished) return { kind: 'finished', setAside: 0 }
   const horizons = horizonsIn(slice.cursor)
   const expiry = expiryOf(report, name, horizons, context.stateSchema)
+  const shape = shapeOf(policy, facts)
   const plan: BatchPlan = {
-    shape: shapeOf(policy, facts),
+    shape,
     deletable: (alias, among) => stillExpired(expiry, alias, among),
-    locks: true,
+    locks: mustLock(shape, facts),
     horizon: horizons.byPolicy[name] ?? horizons.slotAt,
     asText: new Map(),
   }

@@ -3,7 +3,7 @@ import { catalogIn, manifestName, markDeleted, serializeManifest, type RecordedO
 import { defineTask, type AnyTask } from '@battlescope/scheduler-core'
 import { runOneTask, type RunOneTaskOptions } from '@battlescope/scheduler-testing'
 import { schemaOf, writeBatch } from '../src/archive-batch.js'
-import { shapeOf } from '../src/batch-shape.js'
+import { mustLock, shapeOf } from '../src/batch-shape.js'
 import { cleanUp } from '../src/clean-up.js'
 import { retentionConfig } from '../src/config.js'
 import { beginSlot, horizonsIn } from '../src/cursor.js'
@@ -112,10 +112,11 @@ async function runWrongly(context: Context, steps: LastSteps): Promise<void> {
   const horizons = horizonsIn(slice.cursor)
   for (const { policy } of planPolicies(report, true).runnable) {
     const expiry = expiryOf(report, policy.name, horizons, context.stateSchema)
+    const shape = shapeOf(policy, facts)
     const plan: BatchPlan = {
-      shape: shapeOf(policy, facts),
+      shape,
       deletable: (alias, among) => stillExpired(expiry, alias, among),
-      locks: true,
+      locks: mustLock(shape, facts),
       horizon: horizons.slotAt,
       asText: new Map(),
     }
