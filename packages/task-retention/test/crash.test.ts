@@ -351,6 +351,43 @@ describe('with a server that crashes in the middle', () => {
     expect(runs.at(-1)?.task.run?.outcome).toBe('succeeded')
     expect(await findLosses(world)).toEqual([])
   })
+
+  it('deletes all the same what a crash brings back, without an archive', async () => {
+    world = await createWorld({ killmails: 400, server })
+    await rememberRows(world)
+    const children = ['killmail_enrichments', 'pilot_ship_history']
+    const policy = {
+      ...{ name: 'killmails', relation: 'public.killmail_events', timeColumn: 'occurred_at' },
+      ...{ archive: false, allowTriggers: true },
+      children: children.map((name) => ({
+        relation: `public.${name}`,
+        columns: ['killmail_id'],
+        references: ['killmail_id'],
+      })),
+    }
+    const run = { noStore: true, config: { policies: [policy], batchRows: 10 } }
+    // Behind some batches whose commits waited for no disk, in the middle of one.
+    await world.database.query(`
+      CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'; RETURN old; END $$;
+      CREATE TRIGGER crash BEFORE DELETE ON killmail_events FOR EACH ROW WHEN (old.killmail_id = 95) EXECUTE FUNCTION crash()`)
+    await world.run(run).catch(() => undefined)
+    await untilUp(world)
+    await world.database.query(
+      `DROP FUNCTION crash CASCADE; UPDATE scheduler.claim SET expires_at = now() - interval '1 second'`,
+    )
+    expect(await world.count('killmail_events', 'killmail_id = 95')).toBe(1)
+    for (const name of [...children, 'killmail_events']) {
+      const whole = `SELECT * FROM original.${name} WHERE killmail_id IN (SELECT killmail_id FROM killmail_events)`
+      expect(await world.database.query(`${whole} EXCEPT ALL SELECT * FROM ${name}`)).toEqual([])
+    }
+    const runs = await world.runToEnd(run)
+    expect(runs.at(-1)?.task.run?.outcome).toBe('succeeded')
+    const stay = `SELECT * FROM original.killmail_events WHERE occurred_at >= now() - interval '60 months'`
+    expect(await world.database.query(`(${stay}) EXCEPT ALL SELECT * FROM killmail_events`)).toEqual([])
+    expect(await world.count('killmail_events', `occurred_at < now() - interval '60 months'`)).toBe(0)
+    for (const name of children)
+      expect(await world.count(name, 'killmail_id NOT IN (SELECT killmail_id FROM killmail_events)')).toBe(0)
+  })
 })
 
 async function untilUp(world: World): Promise<void> {

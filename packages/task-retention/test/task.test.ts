@@ -109,6 +109,49 @@ describe('retention with an archive', () => {
     expect(await findLosses(world)).toEqual([])
   })
 
+  it.each(['NO ACTION', 'RESTRICT', 'NO ACTION DEFERRABLE INITIALLY DEFERRED', 'CASCADE'])(
+    'loses no child that is being inserted while its parent is deleted: ON DELETE %s',
+    async (action) => {
+      world = await createWorld({ killmails: 200 })
+      await world.database.query(`ALTER TABLE pilot_ship_history DROP CONSTRAINT pilot_ship_history_killmail_id_fkey,
+        ADD FOREIGN KEY (killmail_id) REFERENCES killmail_events ON DELETE ${action}`)
+      const [{ id } = { id: '' }] = await world.database.query<{ id: string }>(
+        `SELECT min(killmail_id) AS id FROM killmail_events WHERE battle_id IS NULL`,
+      )
+      await rememberRows(world)
+      const other = openConnections({ url: world.database.url, applicationName: 'inserts' })
+      let inserted: Promise<void> | undefined
+      // Holds the parent's row until somebody waits for it: who deletes its children before that does not see this one.
+      const insert = async (begun: () => void) =>
+        other.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
+          await sql`SET CONSTRAINTS ALL IMMEDIATE`.execute(db)
+          await sql`INSERT INTO pilot_ship_history (killmail_id, character_id, ship_type_id, system_id, is_loss, occurred_at, zkb_url)
+            VALUES (${id}, 1, 1, 1, true, now(), 'late')`.execute(db)
+          await sql`INSERT INTO original.pilot_ship_history SELECT * FROM pilot_ship_history WHERE zkb_url = 'late'`.execute(
+            db,
+          )
+          begun()
+          await untilSomebodyWaits(world)
+        })
+      const wrap = when(/^manifests\//, async () => {
+        await new Promise<void>((begun) => (inserted = insert(begun)))
+      })
+      try {
+        const run = await world.run({ wrap, config: { lockTimeout: '30s', statementLimit: '60s' } })
+        await inserted
+        expect(run.task.run?.outcome).toBe('succeeded')
+        expect(await world.count('pilot_ship_history', `killmail_id = ${id}`)).toBe(3)
+        expect(await world.count('killmail_events', `${expired} AND battle_id IS NULL`)).toBe(1)
+        expect(await findLosses(world)).toEqual([])
+        await world.runToEnd()
+        expect(await world.count('pilot_ship_history', `killmail_id = ${id}`)).toBe(0)
+        expect(await findLosses(world)).toEqual([])
+      } finally {
+        await other.close()
+      }
+    },
+  )
+
   it('makes batches small where a row takes long, so that no transaction holds its locks for long', async () => {
     world = await createWorld({ killmails: 3000 })
     await rememberRows(world)
@@ -423,6 +466,15 @@ describe('retention without an archive', () => {
     expect(await world.names('data/')).toHaveLength(6)
   })
 })
+
+async function untilSomebodyWaits({ database }: World): Promise<void> {
+  for (;;) {
+    const waiting = await database.query(
+      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    )
+    if (waiting.length > 0) return
+  }
+}
 
 /** Runs `work` while another session holds the locks of a statement. */
 async function whileLocked(world: World, statement: string, work: () => Promise<void>): Promise<void> {
