@@ -119,8 +119,8 @@ export async function measureAllStatements(setting: Setting): Promise<StatementR
       }),
     )
   const [without, withArchive] = [await of(false), await of(true)]
-  const describe = ({ statements, medianMs, p99Ms, longestMs, longest }: StatementTimes) =>
-    `${statements} writing statements, median ${medianMs.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms, longest ${longestMs.toFixed(1)} ms (${longest})`
+  const describe = ({ statements, medianMs, p99Ms, longestMs, longest, commitsMs }: StatementTimes) =>
+    `${statements} writing statements, median ${medianMs.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms, longest ${longestMs.toFixed(1)} ms (${longest}); their commits ${commitsMs.toFixed(0)} ms`
   setting.say(`without archive: ${describe(without.times)}`)
   setting.say(`with archive: ${describe(withArchive.times)}`)
   return {

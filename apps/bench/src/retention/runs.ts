@@ -13,7 +13,7 @@ export interface RetentionRun {
   readonly ms: number
   /** Of the process and the server together, start of the process included. */
   readonly cpuMs: number
-  /** Of the transactions that delete, together. */
+  /** Of the transactions that delete, together, up to their commits: see statement-times.ts. */
   readonly deleteMs: number
   /** Rows that were deleted, children included. */
   readonly rows: number

@@ -8,23 +8,36 @@ export interface StatementTimes {
   readonly longestMs: number
   /** Beginning of the longest one. */
   readonly longest: string
+  /** Of the transactions that they are in, together: what the records of the program, which are written before, do not contain. */
+  readonly commitsMs: number
 }
 
+const writes = /^\s*(with gone as \(\s*)?(delete|insert|update)/i
+
 export async function measureStatements(copy: Copy, run: () => Promise<unknown>): Promise<StatementTimes> {
-  await copy.client.query(`ALTER DATABASE ${copy.name} SET log_min_duration_statement = 0`)
+  const settings = ['log_min_duration_statement = 0', 'log_parameter_max_length = 0']
+  for (const setting of settings) await copy.client.query(`ALTER DATABASE ${copy.name} SET ${setting}`)
   await run()
-  await copy.client.query(`ALTER DATABASE ${copy.name} RESET log_min_duration_statement`)
+  await copy.client.query(`ALTER DATABASE ${copy.name} RESET ALL`)
   // The server writes it, and the server reads it: it may run as somebody else.
   const { rows } = await copy.client.query<{ ms: string; text: string }>(
     `SELECT m[1] AS ms, left(m[2], 200) AS text FROM (
        SELECT line::jsonb AS entry FROM pg_ls_logdir() f, pg_read_file(current_setting('log_directory') || '/' || f.name) content,
          regexp_split_to_table(content, E'\\n') line WHERE f.name LIKE '%.json' AND line LIKE '{%duration:%') l,
        regexp_match(entry ->> 'message', '^duration: ([0-9.]+) ms  (?:execute [^:]*|statement): (.*)$', 's') m
-     WHERE entry ->> 'dbname' = $1 AND entry ->> 'application_name' <> 'bench'
-       AND m[2] ~* '^\\s*(with gone as \\(\\s*)?(delete|insert|update)' AND m[2] !~* 'scheduler'`,
+     WHERE entry ->> 'dbname' = $1 AND entry ->> 'application_name' <> 'bench' AND m[2] !~* 'scheduler'
+     ORDER BY entry ->> 'session_id', (entry ->> 'line_num')::bigint`,
     [copy.name],
   )
-  const sorted = rows.map(({ ms, text }) => ({ ms: Number(ms), text })).sort((a, b) => a.ms - b.ms)
+  const written: { readonly ms: number; readonly text: string }[] = []
+  let commitsMs = 0
+  let hasWritten = false
+  for (const { ms, text } of rows) {
+    if (writes.test(text)) written.push({ ms: Number(ms), text })
+    else if (hasWritten && /^commit/i.test(text)) commitsMs += Number(ms)
+    hasWritten = writes.test(text) || (hasWritten && !/^(begin|commit|rollback)/i.test(text))
+  }
+  const sorted = written.sort((a, b) => a.ms - b.ms)
   const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
   return {
     statements: sorted.length,
@@ -32,5 +45,6 @@ export async function measureStatements(copy: Copy, run: () => Promise<unknown>)
     p99Ms: at(0.99)?.ms ?? NaN,
     longestMs: at(1)?.ms ?? NaN,
     longest: (at(1)?.text ?? '').replaceAll(/\s+/g, ' ').slice(0, 90),
+    commitsMs,
   }
 }

@@ -57,7 +57,7 @@ function ofDeletes(pairs: readonly DeletePair[], where: string): readonly Figure
     ratios(pairs.map((pair) => bestOf(pair, (cost) => cost.ms) / ms(pair)))
   return [
     {
-      what: `deleting without archive, its transactions alone (${where})`,
+      what: `deleting without archive, its transactions up to their commits (${where})`,
       value: against(({ withoutArchive }) => withoutArchive.deleteMs),
       wanted: '',
     },
@@ -77,7 +77,7 @@ function ofDeletes(pairs: readonly DeletePair[], where: string): readonly Figure
       wanted: '',
     },
     {
-      what: `deleting what was archived, version guard included, its transactions (${where})`,
+      what: `deleting what was archived, version guard included, up to commits (${where})`,
       value: against(({ withArchive }) => withArchive.deleteMs),
       wanted: 'at least 0.75',
     },
@@ -97,6 +97,7 @@ function ofStatements({ withoutArchive, withArchive, transactionsMs }: Statement
         wanted: '25 / at most 250 ms',
       },
       { what: `transactions that delete ${name}: median / longest`, value: longest(transactions), wanted: '' },
+      { what: `their commits ${name}, together`, value: `${times.commitsMs.toFixed(0)} ms`, wanted: '' },
     ]),
   ]
 }
