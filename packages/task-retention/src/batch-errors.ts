@@ -9,6 +9,17 @@ export class RowsChanged extends Error {
   }
 }
 
+/** What preflight said of this run no longer holds. The transaction that found out is rolled back, and the run ends. */
+export class KeysChanged extends Error {
+  override readonly name = 'KeysChanged'
+  readonly code = 'keys-changed'
+  constructor(relation: string) {
+    super(
+      `foreign keys to ${relation} or its children changed while retention ran: this batch was not deleted, and the next run judges them anew`,
+    )
+  }
+}
+
 /** The batch was discarded by somebody else. */
 export class BatchTaken extends Error {
   override readonly name = 'BatchTaken'

@@ -2,6 +2,7 @@
 import type { RelationName } from '@battlescope/database'
 import { isSameRelation, keyOf, type Child, type Policy } from './policy.js'
 import type { KeyColumn, PreflightFacts, ReferenceFacts } from './preflight-facts.js'
+import { refusesDelete } from './preflight-references.js'
 
 export interface BatchShape {
   readonly policy: Policy
@@ -30,6 +31,8 @@ export interface ChildShape extends RelationShape {
   readonly references: readonly string[]
   /** PostgreSQL itself keeps rows from arriving while their parent is locked. */
   readonly hasForeignKey: boolean
+  /** Rows that point to its rows would go with them, be changed, or be left behind. */
+  readonly takesAlong: boolean
 }
 
 /** @throws RangeError when the facts lack a relation that preflight admitted */
@@ -52,24 +55,40 @@ export function shapeOf(policy: Policy, facts: PreflightFacts): BatchShape {
   }
 }
 
+/** Foreign keys to the parent and to its children: what decides what happens to rows that come late. */
+export function referencesOf(
+  { parent, children }: BatchShape,
+  references: readonly ReferenceFacts[],
+): readonly ReferenceFacts[] {
+  const own = [parent, ...children].map(({ relation }) => relation)
+  return references.filter(({ to }) => own.some((relation) => isSameRelation(relation, to)))
+}
+
 /**
  * Whether the parents have to be locked before anything is deleted. Where not, what the statements delete is compared or counted instead, and
  * one row too few or too many undoes it all: a pass over the parents less, and their locks are held for a shorter time.
  *
  * A member that came to point to a parent would stay and be changed. With an archive, a child that comes between its siblings' end and its
- * parent's must make PostgreSQL refuse the delete (NO ACTION, RESTRICT): by a CASCADE it would go without a copy. Without an archive it may
- * go, and the parents' values that children point to must be known, which those of the key are.
+ * parent's must make PostgreSQL refuse the delete: by a CASCADE it would go without a copy; and a trigger on DELETE may change the parents
+ * before they are compared. Without an archive a late child may go, but not stay and be changed; and the parents' values that children point
+ * to must be known, which those of the key are.
  */
-export function mustLock({ policy, parent, children }: BatchShape, { references }: PreflightFacts): boolean {
+export function mustLock(shape: BatchShape, facts: PreflightFacts): boolean {
+  const { policy, parent, children } = shape
   if (policy.members.length > 0) return true
+  const references = referencesOf(shape, facts.references)
   if (policy.archive) {
-    return references.some(({ to, onDelete }) => isSameRelation(to, policy.relation) && !refusing.has(onDelete))
+    const triggers = [parent, ...children].flatMap(
+      ({ relation }) => facts.relations.get(keyOf(relation))?.triggers ?? [],
+    )
+    return !references.every(refusesDelete) || triggers.some(({ event }) => event === 'delete')
   }
   const key = new Set(parent.keyColumns.map(({ name }) => name))
-  return !children.every((child) => child.references.every((name) => key.has(name)))
+  return (
+    references.some(({ onDelete }) => onDelete === 'set-null' || onDelete === 'set-default') ||
+    !children.every((child) => child.references.every((name) => key.has(name)))
+  )
 }
-
-const refusing: ReadonlySet<ReferenceFacts['onDelete']> = new Set(['no-action', 'restrict'])
 
 function childShape(policy: Policy, child: Child, facts: PreflightFacts): ChildShape {
   return {
@@ -81,7 +100,12 @@ function childShape(policy: Policy, child: Child, facts: PreflightFacts): ChildS
       type: typeOf(facts, policy.relation, child.references[index] ?? ''),
     })),
     references: child.references,
-    hasForeignKey: facts.references.some((reference) => isForeignKeyOf(reference, policy, child)),
+    hasForeignKey: facts.references.some(
+      (reference) => reference.isEnforced && isForeignKeyOf(reference, policy, child),
+    ),
+    takesAlong: facts.references.some(
+      (reference) => isSameRelation(reference.to, child.relation) && !refusesDelete(reference),
+    ),
   }
 }
 

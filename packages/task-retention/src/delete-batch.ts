@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { catalogIn, GuardColumn, markDeleted } from '@battlescope/archive'
 import type { Fenced } from '@battlescope/scheduler-core'
-import { BatchTaken, BatchTooLarge, RowsChanged } from './batch-errors.js'
+import { BatchTaken, BatchTooLarge, KeysChanged, RowsChanged } from './batch-errors.js'
 import type { BatchPlan, ReadBatch, ReadRelation } from './read-batch.js'
 import { schemaOf } from './archive-batch.js'
 import type { ChildShape } from './batch-shape.js'
@@ -30,6 +30,7 @@ import {
   type Values,
 } from './queries.js'
 import type { Cursor } from './cursor.js'
+import { selectReferences } from './preflight-queries.js'
 import type { Slice } from './slice.js'
 import { countWaitingForUs } from './throttle-queries.js'
 
@@ -89,6 +90,10 @@ export async function deleteArchived(slice: Slice, batch: ReadBatch): Promise<Ti
       if (deleted !== end - first) throw new RowsChanged(parent.name, `${end - first - deleted} rows must stay`)
     })
     byRelation[parent.name] = count
+    for (const { shape, targets } of archivedChildren) {
+      if (!shape.hasForeignKey) await refuseLateChildren(slice, db, shape, targets)
+    }
+    await refuseOtherKeys(db, plan)
     return finish(slice, fenced, policy.name, { parents: count, byRelation, deletedAt })
   })
 }
@@ -126,7 +131,6 @@ async function deleteArchivedChild(
   // Rows that point to a value which looks different cannot be told apart by parent: then it is one statement for all.
   if (owners.unassigned > 0) await statement(0, count)
   else await slice.sizes.cover(`delete ${shape.name}`, count, statement)
-  if (!shape.hasForeignKey) await refuseLateChildren(slice, db, shape, targets)
   return rowCount
 }
 
@@ -144,9 +148,22 @@ async function refuseLateChildren(
 }
 
 /**
+ * A foreign key that came or changed since preflight may have taken rows along that nobody archived. None can come any more: who creates
+ * one needs a lock that waits for our deletes.
+ * @throws KeysChanged
+ */
+async function refuseOtherKeys(db: Transaction['db'], { shape, references }: BatchPlan): Promise<void> {
+  const now = await selectReferences(
+    db,
+    [shape.parent, ...shape.children].map(({ relation }) => relation),
+  )
+  if (JSON.stringify(now) !== JSON.stringify(references)) throw new KeysChanged(shape.parent.name)
+}
+
+/**
  * Deletes without a copy. Without locks the rows that are deleted are counted, and one too few undoes it all. Its commit does not wait for the
- * disk: what a crash of the server brings back with cursor and action, the next run deletes again, and the record of this run, whose commit
- * waits, is behind it in the log.
+ * disk: what a crash of the server brings back with cursor and action goes in a later run (of the next slot, if this one went on), and the
+ * record of this run, whose commit waits, is behind it in the log.
  * @param locked locks the parents first and deletes only those that may still go; else as many as keys, or RowsChanged
  */
 export async function deleteUnarchived(

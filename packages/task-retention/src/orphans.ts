@@ -13,7 +13,7 @@ import {
   type StoredArchiveObject,
 } from '@battlescope/archive'
 import { codeOf, isStoreProblem } from './batch-errors.js'
-import type { ChildShape } from './batch-shape.js'
+import { referencesOf, type BatchShape, type ChildShape } from './batch-shape.js'
 import { reportStoreProblem } from './clean-up.js'
 import { linkKeyOf } from './expiry.js'
 import { packKeys, type ExpiredKey, type KeyPack } from './key-queue.js'
@@ -49,11 +49,15 @@ export async function runOrphans(slice: Slice, plan: BatchPlan, report: Prefligh
   return { kind: 'finished', setAside }
 }
 
-/** Ranges are those of the parent's key, of one column, which the child points to. */
+/** Ranges are those of the parent's key, of one column, which the child points to. What takes others along is no matter of its rows alone. */
 function canBeOrphaned({ shape: { parent } }: BatchPlan, child: ChildShape): boolean {
   const [key, ...others] = parent.keyColumns
   return (
-    !child.hasForeignKey && others.length === 0 && child.references.length === 1 && child.references[0] === key?.name
+    !child.hasForeignKey &&
+    !child.takesAlong &&
+    others.length === 0 &&
+    child.references.length === 1 &&
+    child.references[0] === key?.name
   )
 }
 
@@ -61,19 +65,21 @@ function linkOf({ relation, linkColumns }: ChildShape): string {
   return linkKeyOf({ relation, columns: linkColumns.map(({ name }) => name) })
 }
 
-async function runOrphansOf(slice: Slice, { shape, horizon }: BatchPlan, child: ChildShape): Promise<PolicyEnd> {
-  const { policy, parent } = shape
+async function runOrphansOf(slice: Slice, whole: BatchPlan, child: ChildShape): Promise<PolicyEnd> {
+  const { policy, parent } = whole.shape
+  const shape: BatchShape = { policy, parent: { ...child, targetColumns: child.keyColumns }, children: [] }
   const plan: BatchPlan = {
-    shape: { policy, parent: { ...child, targetColumns: child.keyColumns }, children: [] },
+    shape,
     deletable: (alias) => hasNoParent(parent, child, alias),
     locks: false,
-    horizon,
+    references: referencesOf(shape, whole.references),
+    horizon: whole.horizon,
     asText: new Map(),
   }
   return runBatches(slice, plan, async (_limit, after) => {
     if (after !== undefined) return []
     try {
-      return await listOrphans(slice, shape.policy.name, parent.name, shape, child)
+      return await listOrphans(slice, policy.name, parent.name, whole.shape, child)
     } catch (error) {
       if (slice.context.signal.aborted) throw error
       if (isStoreProblem(error)) reportStoreProblem(slice, error)

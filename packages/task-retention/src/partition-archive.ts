@@ -50,7 +50,7 @@ export class PartitionArchive {
       children: [],
     }
     // Whether rows may go is judged for all of them at once: every row of it has to be in the archive.
-    this.#plan = { shape, deletable: () => sql<boolean>`true`, locks: true, horizon, asText: new Map() }
+    this.#plan = { shape, deletable: () => sql<boolean>`true`, locks: true, references: [], horizon, asText: new Map() }
   }
 
   async run(): Promise<ArchiveEnd> {

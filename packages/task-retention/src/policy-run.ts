@@ -21,6 +21,8 @@ const keysPerList = 100_000
  * one; whoever holds a lock (55P03) may hold it for long; two transactions in each other's way soon are not.
  */
 const mostAttempts: Readonly<Record<string, number>> = { '57014': 13, '55P03': 2, '40P01': 5, '40001': 5 }
+/** By a foreign key, and from PostgreSQL 18 on by one with RESTRICT. */
+const refusals = new Set(['23503', '23001'])
 /** Milliseconds before a batch that waited for a lock, or met another transaction, is tried again; jittered. */
 const retryPauseMs = 200
 /** Milliseconds that whoever waited for us gets before the next batch. */
@@ -239,8 +241,8 @@ class PolicyRun {
       } catch (error) {
         if (context.signal.aborted) throw error
         const why = (error as Error).message
-        // 23503: a row of a child arrived between the delete of its siblings and that of its parent.
-        if (error instanceof RowsChanged || codeOf(error) === '23503') return { kind: 'changed', why }
+        // A row of a child arrived between the delete of its siblings and that of its parent.
+        if (error instanceof RowsChanged || refusals.has(codeOf(error))) return { kind: 'changed', why }
         const attempts = mostAttempts[codeOf(error)]
         if (attempts === undefined) throw error
         if (tried >= attempts) return this.#tooSlow(error)

@@ -78,10 +78,28 @@ function pairProblems(
   return columns.flatMap((column, index): readonly Problem[] => {
     const reference = references[index] ?? ''
     const [a, b] = [typeOf(from, column), typeOf(to, reference)]
+    const collations = [collationOf(from, column), collationOf(to, reference)]
+    if (collations[0] !== collations[1]) return [differentCollations(from, column, to, reference)]
     if (a === b || families.some((family) => family.includes(a) && family.includes(b))) return []
     const summary = `${keyOf(from.relation)}.${column} (${a}) cannot be compared with ${keyOf(to.relation)}.${reference} (${b})`
     return [{ code: 'column-type', relation: keyOf(from.relation), summary }]
   })
+}
+
+/** A foreign key then compares by the referenced column's collation, and we by the pointing one's: it would find rows that we do not. */
+function differentCollations(from: RelationFacts, column: string, to: RelationFacts, reference: string): Problem {
+  const named = [`${keyOf(from.relation)}.${column}`, `${keyOf(to.relation)}.${reference}`]
+  const odd = collationOf(from, column) ?? collationOf(to, reference) ?? ''
+  return {
+    code: 'column-type',
+    relation: keyOf(from.relation),
+    summary: `${named.join(' and ')} have different collations, of which ${odd} takes different texts for equal`,
+    hint: 'give both columns the same collation',
+  }
+}
+
+function collationOf({ columns }: RelationFacts, column: string): string | undefined {
+  return columns.find(({ name }) => name === column)?.nondeterministicCollation
 }
 
 function typeOf({ columns }: RelationFacts, column: string): string {

@@ -52,6 +52,8 @@ export interface ColumnFacts {
   readonly type: string
   /** The same, of what a domain stands for. */
   readonly baseType: string
+  /** Of its collation, where that takes texts for equal that are not the same. */
+  readonly nondeterministicCollation: string | undefined
   readonly isNotNull: boolean
   readonly isGenerated: boolean
 }
@@ -120,4 +122,6 @@ export interface ReferenceFacts {
   readonly to: RelationName
   readonly references: readonly string[]
   readonly onDelete: ReferentialAction
+  /** Its triggers fire for this session: false after DISABLE TRIGGER, and where `session_replication_role` is `replica`. */
+  readonly isEnforced: boolean
 }

@@ -27,7 +27,9 @@ interface RelationRow {
   readonly has_default_partition: boolean
   readonly has_foreign_partition: boolean
   readonly inheritance: readonly RelationName[]
-  readonly columns: readonly ColumnFacts[]
+  readonly columns: readonly (Omit<ColumnFacts, 'nondeterministicCollation'> & {
+    readonly nondeterministicCollation: string | null
+  })[]
   readonly primary_key: readonly KeyColumn[]
   readonly indexes: readonly (Omit<IndexFacts, 'columns' | 'predicate'> & {
     readonly columns: readonly (string | null)[]
@@ -51,6 +53,7 @@ interface ReferenceRow {
   readonly to: RelationName
   readonly references: readonly string[]
   readonly on_delete: string
+  readonly is_enforced: boolean
 }
 
 const kinds: Readonly<Record<string, RelationKind>> = {
@@ -129,7 +132,10 @@ function relationFactsOf(row: RelationRow): RelationFacts {
     hasDefaultPartition: row.has_default_partition,
     hasForeignPartition: row.has_foreign_partition,
     inheritance: row.inheritance,
-    columns: row.columns,
+    columns: row.columns.map((column) => ({
+      ...column,
+      nondeterministicCollation: column.nondeterministicCollation ?? undefined,
+    })),
     primaryKey: row.primary_key,
     indexes: row.indexes.map(({ columns, predicate, ...index }) => ({
       ...index,
@@ -157,6 +163,7 @@ const inheritanceOf = sql`(SELECT coalesce(jsonb_agg(jsonb_build_object('schema'
 
 const columnsOf = sql`(SELECT coalesce(jsonb_agg(jsonb_build_object(
     'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod), 'isNotNull', a.attnotnull, 'isGenerated', a.attgenerated <> '',
+    'nondeterministicCollation', (SELECT l.oid::regcollation::text FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic),
     'baseType', pg_catalog.format_type((WITH RECURSIVE d AS (
         SELECT y.oid, y.typtype, y.typbasetype FROM pg_catalog.pg_type y WHERE y.oid = a.atttypid
         UNION ALL SELECT y.oid, y.typtype, y.typbasetype FROM d JOIN pg_catalog.pg_type y ON y.oid = d.typbasetype WHERE d.typtype = 'd'
@@ -230,11 +237,17 @@ const refusingPublicationsOf = sql`(SELECT coalesce(jsonb_agg(DISTINCT jsonb_bui
           SELECT f.attname FROM pg_catalog.pg_attribute f WHERE f.attrelid = a.relid AND f.attnum = ANY (e.prattrs)))
       END)`
 
+/** Whether the triggers of the key `k`, and of its copies on partitions, fire for us. */
+const isEnforced = sql`(pg_catalog.current_setting('session_replication_role') <> 'replica' AND NOT EXISTS (
+  WITH RECURSIVE copy AS (
+    SELECT k.oid UNION ALL SELECT c.oid FROM copy JOIN pg_catalog.pg_constraint c ON c.conparentid = copy.oid)
+  SELECT FROM copy JOIN pg_catalog.pg_trigger g ON g.tgconstraint = copy.oid WHERE g.tgenabled NOT IN ('O', 'A')))`
+
 /**
  * Foreign keys to the relations and to their partitions. Of one that PostgreSQL copied to partitions, on either side, only the original
  * comes. `conenforced` and `conperiod` are there from 18 on: read by way of JSON, so that earlier versions know the statement, too.
  */
-async function selectReferences(
+export async function selectReferences(
   db: Kysely<unknown>,
   names: readonly RelationName[],
 ): Promise<readonly ReferenceFacts[]> {
@@ -251,7 +264,7 @@ async function selectReferences(
         WHERE s.relid <> f.oid) AS from_ancestors,
       ${columns('conrelid', 'conkey')} AS columns,
       jsonb_build_object('schema', r.nspname, 'name', r.relname) AS to,
-      ${columns('confrelid', 'confkey')} AS references, k.confdeltype AS on_delete
+      ${columns('confrelid', 'confkey')} AS references, k.confdeltype AS on_delete, ${isEnforced} AS is_enforced
     FROM tree t
       JOIN root r ON r.oid = t.root
       JOIN pg_catalog.pg_constraint k ON k.confrelid = t.relid AND k.contype = 'f'
@@ -269,5 +282,6 @@ async function selectReferences(
     to: row.to,
     references: row.references,
     onDelete: actions[row.on_delete] ?? 'no-action',
+    isEnforced: row.is_enforced,
   }))
 }

@@ -27,6 +27,10 @@ export function judgeReferences({ relations, references }: PreflightFacts, polic
       blocked.push(uncovered(reference, policy))
       continue
     }
+    if (child !== undefined && !keepsOut(cover, references, policy, reference)) {
+      blocked.push(betweenChildren(reference, policy))
+      continue
+    }
     checked.push({ relation: cover.relation, columns: reference.columns, references: reference.references })
     const event = events[reference.onDelete]
     const from = relations.get(keyOf(cover.relation))
@@ -93,6 +97,39 @@ function coveringChild({ children }: Policy, target: Child, reference: Reference
         return targetColumn !== undefined && reference.references[reference.columns.indexOf(column)] === targetColumn
       }),
   )
+}
+
+/** PostgreSQL refuses to delete a row that the key's rows point to, whenever they came. */
+export function refusesDelete({ onDelete, isEnforced }: ReferenceFacts): boolean {
+  return isEnforced && (onDelete === 'no-action' || onDelete === 'restrict')
+}
+
+/**
+ * Whether no row of the child `from` can come, between its siblings' end and that of the other child's rows, and go or be changed with
+ * those: the key refuses, or the row has to pass the lock of their common parent. Without an archive it may go.
+ */
+function keepsOut(from: Link, references: readonly ReferenceFacts[], policy: Policy, between: ReferenceFacts): boolean {
+  if (refusesDelete(between) || (!policy.archive && between.onDelete === 'cascade')) return true
+  return references.some(
+    (reference) =>
+      reference.isEnforced &&
+      isSameRelation(reference.to, policy.relation) &&
+      isFrom(reference, from) &&
+      reference.columns.every(
+        (column, index) => from.references[from.columns.indexOf(column)] === reference.references[index],
+      ),
+  )
+}
+
+function betweenChildren(reference: ReferenceFacts, policy: Policy): Problem {
+  const [from, to] = [keyOf(reference.from), keyOf(reference.to)]
+  const { code } = reference.isEnforced ? effects[reference.onDelete] : effects['no-action']
+  return {
+    code,
+    relation: from,
+    summary: `by the foreign key ${reference.name} a row of ${from} that comes while ${to} is being deleted would go, be changed or be left behind without a copy`,
+    hint: `give ${from} a foreign key to ${keyOf(policy.relation)} by the columns of the policy, or this one ON DELETE NO ACTION`,
+  }
 }
 
 const effects: Readonly<Record<ReferenceFacts['onDelete'], { readonly code: ProblemCode; readonly effect: string }>> = {

@@ -142,9 +142,7 @@ export async function deleteArchivedRows(
     WITH gone AS (
       DELETE FROM ${tableOf(parent.relation)} t WHERE ${mayStillGo(deletable, parent, keys)}
       RETURNING ${sql.join(fields.map((name) => sql.id('t', name)))}, t.xmin AS row_version)
-    SELECT ${digest('x', fields)} FROM (SELECT * FROM gone ORDER BY ${sql.join(fields.map((name) => sql.id('gone', name)))}) x`.execute(
-    db,
-  )
+    SELECT ${digest('x', fields)} FROM (SELECT * FROM gone ORDER BY ${keyOrder('gone', parent)}) x`.execute(db)
   return rows[0] ?? { rows: 0, hash: '' }
 }
 

@@ -5,6 +5,7 @@ import type { Snapshot } from '@battlescope/scheduler-core'
 import { BatchTooLarge, codeOf } from './batch-errors.js'
 import type { BatchShape, ChildShape, RelationShape } from './batch-shape.js'
 import type { ExpiredKey } from './key-queue.js'
+import type { ReferenceFacts } from './preflight-facts.js'
 import { joinGuards, type Guards } from './guards.js'
 import {
   copyChildren,
@@ -22,6 +23,8 @@ export interface BatchPlan {
   readonly deletable: Deletable
   /** Whether the rows that decide are locked before anything is deleted: see `mustLock`. */
   readonly locks: boolean
+  /** What preflight judged: the batch is deleted only while these are the foreign keys to its relations. */
+  readonly references: readonly ReferenceFacts[]
   readonly horizon: Date
   /** Columns, by relation, that hold what their type's encoding cannot: found when it happens, and then kept for the run. */
   readonly asText: Map<string, Set<string>>

@@ -1,7 +1,7 @@
 /** What a run of retention does: one slice of its slot. */
 import { codeOf } from './batch-errors.js'
 import type { BatchPlan } from './read-batch.js'
-import { mustLock, shapeOf } from './batch-shape.js'
+import { mustLock, referencesOf, shapeOf } from './batch-shape.js'
 import { cleanUp, followManifests } from './clean-up.js'
 import { beginSlot, horizonsIn, progressOf, withSlotEnded } from './cursor.js'
 import { expiryOf, stillExpired } from './expiry.js'
@@ -72,6 +72,7 @@ async function runPolicy(
     shape,
     deletable: (alias, among) => stillExpired(expiry, alias, among),
     locks: mustLock(shape, facts),
+    references: referencesOf(shape, facts.references),
     horizon: horizons.byPolicy[name] ?? horizons.slotAt,
     asText: new Map(),
   }

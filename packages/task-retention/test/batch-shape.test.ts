@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { mustLock, type BatchShape } from '../src/batch-shape.js'
 import { retentionConfig } from '../src/config.js'
 import { resolvePolicies, type Policy } from '../src/policy.js'
-import type { PreflightFacts, ReferentialAction } from '../src/preflight-facts.js'
+import type { PreflightFacts, ReferentialAction, RelationFacts } from '../src/preflight-facts.js'
 
 const [killmails, battles] = resolvePolicies(retentionConfig.parse({}))
 const relation = (name: string) => ({ schema: 'public', name })
@@ -16,7 +16,7 @@ function shape(policy: Policy | undefined, change: Partial<Policy> = {}, referen
     children: [
       {
         ...{ relation: relation('pilot_ship_history'), name: 'public.pilot_ship_history', keyColumns },
-        ...{ linkColumns: keyColumns, references, hasForeignKey: true },
+        ...{ linkColumns: keyColumns, references, hasForeignKey: true, takesAlong: false },
       },
     ],
   }
@@ -27,7 +27,7 @@ function facts(...actions: readonly ReferentialAction[]): PreflightFacts {
     relations: new Map(),
     references: actions.map((onDelete) => ({
       ...{ name: 'key', from: relation('pilot_ship_history'), fromAncestors: [], columns: ['killmail_id'] },
-      ...{ to: relation('killmail_events'), references: ['killmail_id'], onDelete },
+      ...{ to: relation('killmail_events'), references: ['killmail_id'], onDelete, isEnforced: true },
     })),
   }
 }
@@ -42,9 +42,23 @@ describe('mustLock, with an archive', () => {
     expect(mustLock(shape(killmails), facts('no-action', action))).toBe(true)
   })
 
-  it('asks only for keys that point to the relation itself', () => {
-    const elsewhere = facts('cascade').references.map((key) => ({ ...key, to: relation('battles') }))
-    expect(mustLock(shape(killmails), { ...facts(), references: elsewhere })).toBe(false)
+  it('asks for keys that point to the relation or its children, and to no other', () => {
+    const to = (name: string) => facts('cascade').references.map((key) => ({ ...key, to: relation(name) }))
+    expect(mustLock(shape(killmails), { ...facts(), references: to('battles') })).toBe(false)
+    expect(mustLock(shape(killmails), { ...facts(), references: to('pilot_ship_history') })).toBe(true)
+  })
+
+  it('is true where the triggers of a key do not fire', () => {
+    const off = facts('no-action').references.map((key) => ({ ...key, isEnforced: false }))
+    expect(mustLock(shape(killmails), { ...facts(), references: off })).toBe(true)
+  })
+
+  it('is true where triggers on DELETE may change the parents first', () => {
+    const triggers = (event: 'delete' | 'update') => [
+      ['public.pilot_ship_history', { triggers: [{ name: 'counter', event }] } as unknown as RelationFacts] as const,
+    ]
+    expect(mustLock(shape(killmails), { ...facts(), relations: new Map(triggers('delete')) })).toBe(true)
+    expect(mustLock(shape(killmails), { ...facts(), relations: new Map(triggers('update')) })).toBe(false)
   })
 
   it('is true where members may come, which would stay', () => {
@@ -55,6 +69,10 @@ describe('mustLock, with an archive', () => {
 describe('mustLock, without an archive', () => {
   it('is false whatever happens to children, which go anyway', () => {
     expect(mustLock(shape(killmails, { archive: false }), facts('cascade'))).toBe(false)
+  })
+
+  it.each(['set-null', 'set-default'] as const)('is true for ON DELETE %s, which would change what stays', (action) => {
+    expect(mustLock(shape(killmails, { archive: false }), facts(action))).toBe(true)
   })
 
   it('is true where children point to what is not the key, and where members may come', () => {

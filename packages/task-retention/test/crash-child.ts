@@ -3,7 +3,7 @@ import { catalogIn, manifestName, markDeleted, serializeManifest, type RecordedO
 import { defineTask, type AnyTask } from '@battlescope/scheduler-core'
 import { runOneTask, type RunOneTaskOptions } from '@battlescope/scheduler-testing'
 import { schemaOf, writeBatch } from '../src/archive-batch.js'
-import { mustLock, shapeOf } from '../src/batch-shape.js'
+import { mustLock, referencesOf, shapeOf } from '../src/batch-shape.js'
 import { cleanUp } from '../src/clean-up.js'
 import { retentionConfig } from '../src/config.js'
 import { beginSlot, horizonsIn } from '../src/cursor.js'
@@ -117,6 +117,7 @@ async function runWrongly(context: Context, steps: LastSteps): Promise<void> {
       shape,
       deletable: (alias, among) => stillExpired(expiry, alias, among),
       locks: mustLock(shape, facts),
+      references: referencesOf(shape, facts.references),
       horizon: horizons.slotAt,
       asText: new Map(),
     }

@@ -166,6 +166,35 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       expect(await blocked(sql, { children: [child('c'), child('d')] })).toEqual(['refused-reference'])
     })
 
+    it.each([
+      ['CASCADE', true, 'cascading-reference'],
+      ['SET NULL', true, 'emptied-reference'],
+      ['CASCADE', false, undefined],
+      ['SET NULL', false, 'emptied-reference'],
+    ])(
+      'between children, ON DELETE %s, archive %s: blocks it unless both point to the parent',
+      async (action, archive, code) => {
+        const sql = (reference: string) => `CREATE TABLE c (p_id int REFERENCES p, n int, PRIMARY KEY (p_id, n));
+        CREATE TABLE d (id int PRIMARY KEY, p_id int ${reference}, n int, FOREIGN KEY (p_id, n) REFERENCES c ON DELETE ${action})`
+        const children = [child('c'), child('d')]
+        expect(await blocked(sql(''), { children, archive })).toEqual(code === undefined ? [] : [code])
+        expect(await blocked(sql('REFERENCES p'), { children, archive })).toEqual([])
+      },
+    )
+
+    it('says whether its triggers fire', async () => {
+      await world.begin(`CREATE TABLE p (id int PRIMARY KEY, at timestamptz) PARTITION BY RANGE (id);
+        CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+        CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p)`)
+      const enforced = async () =>
+        (await world.facts([{ ...policy, children: [child()] }])).references.map(({ isEnforced }) => isEnforced)
+      expect(await enforced()).toEqual([true])
+      await world.database.query('ALTER TABLE p1 DISABLE TRIGGER ALL')
+      expect(await enforced()).toEqual([false])
+      await world.database.query('ALTER TABLE p1 ENABLE TRIGGER ALL; ALTER TABLE c DISABLE TRIGGER ALL')
+      expect(await enforced()).toEqual([false])
+    })
+
     it('between children in a circle blocks it', async () => {
       const sql = `CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p, UNIQUE (p_id, id));
         CREATE TABLE d (id int PRIMARY KEY, p_id int, c_id int, FOREIGN KEY (p_id, c_id) REFERENCES c (p_id, id), UNIQUE (p_id, id));
@@ -408,6 +437,17 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
         'column-type',
       ])
       expect(await blocked('CREATE TABLE c (id int PRIMARY KEY, p_id bigint)', { children: [child()] })).toEqual([])
+    })
+
+    it('that another collation compares than what it points to blocks it, where one takes different texts for equal', async () => {
+      const odd = `CREATE COLLATION odd (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`
+      const sql = (own: string, other: string) =>
+        `${odd}; ALTER TABLE p ADD name text ${own} UNIQUE; CREATE TABLE c (id int PRIMARY KEY, p_name text ${other})`
+      const children = [{ relation: 'c', columns: ['p_name'], references: ['name'] }]
+      expect(await blocked(sql('COLLATE odd', ''), { children })).toEqual(['column-type'])
+      expect(await blocked(sql('', 'COLLATE odd'), { children })).toEqual(['column-type'])
+      expect(await blocked(sql('COLLATE odd', 'COLLATE odd'), { children })).toEqual([])
+      expect(await blocked(sql('COLLATE "C"', 'COLLATE "POSIX"'), { children })).toEqual([])
     })
 
     it('that children point to must be unique', async () => {

@@ -6,7 +6,7 @@ import { sql } from 'kysely'
 import { afterEach, describe, expect, it } from 'vitest'
 import { retentionConfig } from '../src/config.js'
 import { findLosses, rememberRows } from './conservation.js'
-import { createWorld, type RunChange, type World } from './world.js'
+import { createWorld, relations, type RunChange, type World } from './world.js'
 
 /** Lets something happen in the database when the task writes an object whose name fits: between the copy and the delete. */
 function when(name: RegExp, happens: () => Promise<unknown>): (store: Store) => Store {
@@ -109,48 +109,88 @@ describe('retention with an archive', () => {
     expect(await findLosses(world)).toEqual([])
   })
 
-  it.each(['NO ACTION', 'RESTRICT', 'NO ACTION DEFERRABLE INITIALLY DEFERRED', 'CASCADE'])(
-    'loses no child that is being inserted while its parent is deleted: ON DELETE %s',
-    async (action) => {
-      world = await createWorld({ killmails: 200 })
-      await world.database.query(`ALTER TABLE pilot_ship_history DROP CONSTRAINT pilot_ship_history_killmail_id_fkey,
-        ADD FOREIGN KEY (killmail_id) REFERENCES killmail_events ON DELETE ${action}`)
-      const [{ id } = { id: '' }] = await world.database.query<{ id: string }>(
-        `SELECT min(killmail_id) AS id FROM killmail_events WHERE battle_id IS NULL`,
-      )
-      await rememberRows(world)
-      const other = openConnections({ url: world.database.url, applicationName: 'inserts' })
-      let inserted: Promise<void> | undefined
-      // Holds the parent's row until somebody waits for it: who deletes its children before that does not see this one.
-      const insert = async (begun: () => void) =>
-        other.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
-          await sql`SET CONSTRAINTS ALL IMMEDIATE`.execute(db)
-          await sql`INSERT INTO pilot_ship_history (killmail_id, character_id, ship_type_id, system_id, is_loss, occurred_at, zkb_url)
+  it.each([
+    ['ON DELETE NO ACTION', ''],
+    ['ON DELETE RESTRICT', ''],
+    ['DEFERRABLE INITIALLY DEFERRED', ''],
+    ['ON DELETE CASCADE', ''],
+    ['ON DELETE NO ACTION', 'ALTER TABLE killmail_events DISABLE TRIGGER ALL'],
+  ])('loses no child that is being inserted while its parent is deleted: %s %s', async (action, change) => {
+    world = await createWorld({ killmails: 200 })
+    await world.database.query(`ALTER TABLE pilot_ship_history DROP CONSTRAINT pilot_ship_history_killmail_id_fkey,
+        ADD FOREIGN KEY (killmail_id) REFERENCES killmail_events ${action}; ${change}`)
+    const [{ id } = { id: '' }] = await world.database.query<{ id: string }>(
+      `SELECT min(killmail_id) AS id FROM killmail_events WHERE battle_id IS NULL`,
+    )
+    await rememberRows(world)
+    const other = openConnections({ url: world.database.url, applicationName: 'inserts' })
+    let inserted: Promise<void> | undefined
+    // Holds the parent's row until somebody waits for it: who deletes its children before that does not see this one.
+    const insert = async (begun: () => void) =>
+      other.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
+        await sql`SET CONSTRAINTS ALL IMMEDIATE`.execute(db)
+        await sql`INSERT INTO pilot_ship_history (killmail_id, character_id, ship_type_id, system_id, is_loss, occurred_at, zkb_url)
             VALUES (${id}, 1, 1, 1, true, now(), 'late')`.execute(db)
-          await sql`INSERT INTO original.pilot_ship_history SELECT * FROM pilot_ship_history WHERE zkb_url = 'late'`.execute(
-            db,
-          )
-          begun()
-          await untilSomebodyWaits(world)
-        })
-      const wrap = when(/^manifests\//, async () => {
-        await new Promise<void>((begun) => (inserted = insert(begun)))
+        await sql`INSERT INTO original.pilot_ship_history SELECT * FROM pilot_ship_history WHERE zkb_url = 'late'`.execute(
+          db,
+        )
+        begun()
+        await untilSomebodyWaits(world)
       })
-      try {
-        const run = await world.run({ wrap, config: { lockTimeout: '30s', statementLimit: '60s' } })
-        await inserted
-        expect(run.task.run?.outcome).toBe('succeeded')
-        expect(await world.count('pilot_ship_history', `killmail_id = ${id}`)).toBe(3)
-        expect(await world.count('killmail_events', `${expired} AND battle_id IS NULL`)).toBe(1)
-        expect(await findLosses(world)).toEqual([])
-        await world.runToEnd()
-        expect(await world.count('pilot_ship_history', `killmail_id = ${id}`)).toBe(0)
-        expect(await findLosses(world)).toEqual([])
-      } finally {
-        await other.close()
-      }
-    },
-  )
+    const wrap = when(/^manifests\//, async () => {
+      await new Promise<void>((begun) => (inserted = insert(begun)))
+    })
+    try {
+      const run = await world.run({ wrap, config: { lockTimeout: '30s', statementLimit: '60s' } })
+      await inserted
+      expect(run.task.run?.outcome).toBe('succeeded')
+      expect(await world.count('pilot_ship_history', `killmail_id = ${id}`)).toBe(3)
+      expect(await world.count('killmail_events', `${expired} AND battle_id IS NULL`)).toBe(1)
+      expect(await findLosses(world)).toEqual([])
+      await world.runToEnd()
+      expect(await world.count('pilot_ship_history', `killmail_id = ${id}`)).toBe(0)
+      expect(await findLosses(world)).toEqual([])
+    } finally {
+      await other.close()
+    }
+  })
+
+  it('deletes nothing once a foreign key has come that preflight did not see', async () => {
+    world = await createWorld({ killmails: 200 })
+    await rememberRows(world)
+    const before = await world.count('killmail_events')
+    const wrap = when(/^manifests\//, () =>
+      world.database.query(`CREATE TABLE notes (killmail_id bigint REFERENCES killmail_events ON DELETE CASCADE);
+        INSERT INTO notes SELECT killmail_id FROM killmail_events`),
+    )
+    const { task } = await world.run({ wrap })
+    expect(task.run).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringContaining('foreign keys to public.killmail_events or its children changed') as string,
+    })
+    expect(await world.count('killmail_events')).toBe(before)
+    expect(await world.count('notes')).toBe(before)
+    const next = await world.run()
+    expect(next.task.run?.findings.map(({ key }) => key)).toContain('blocked-killmails')
+    await world.database.query('DROP TABLE notes')
+    await world.runToEnd()
+    expect(await world.count('killmail_events', `${expired} AND battle_id IS NULL`)).toBe(0)
+    expect(await findLosses(world)).toEqual([])
+  })
+
+  it('goes on where a trigger changes parents when their children go', async () => {
+    world = await createWorld({ killmails: 200 })
+    await rememberRows(world)
+    await world.database.query(`
+      CREATE FUNCTION count_down() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        UPDATE killmail_events SET isk_value = isk_value - 1 WHERE killmail_id = old.killmail_id; RETURN NULL; END $$;
+      CREATE TRIGGER count_down AFTER DELETE ON pilot_ship_history FOR EACH ROW EXECUTE FUNCTION count_down()`)
+    const policies = retentionConfig.parse({}).policies.map((policy) => ({ ...policy, allowTriggers: true }))
+    const [run] = await world.runToEnd({ config: { policies } })
+    expect(run?.task.run?.outcome).toBe('succeeded')
+    expect(await world.count('killmail_events', `${expired} AND battle_id IS NULL`)).toBe(0)
+    expect(await findLosses(world)).toEqual([])
+  })
 
   it('makes batches small where a row takes long, so that no transaction holds its locks for long', async () => {
     world = await createWorld({ killmails: 3000 })
@@ -321,6 +361,28 @@ describe('retention with an archive', () => {
     ).toEqual([{ killmail_id: '7', status: 'stray' }])
     expect(await findLosses(world)).toEqual([])
     expect((await world.run()).task.run?.actions).toEqual([])
+  })
+
+  it('takes late children along whatever the order of their own keys', async () => {
+    world = await createWorld({ killmails: 200 })
+    await world.database.query(
+      'CREATE TABLE notes (id int PRIMARY KEY, killmail_id bigint); CREATE INDEX ON notes (killmail_id)',
+    )
+    const note = { relation: 'public.notes', columns: ['killmail_id'], references: ['killmail_id'] }
+    const policies = retentionConfig
+      .parse({})
+      .policies.map((policy) =>
+        policy.name === 'killmails' ? { ...policy, children: [...policy.children, note] } : policy,
+      )
+    const all = [...relations, 'public.notes']
+    await rememberRows(world, all)
+    await world.runToEnd({ config: { policies } })
+    await world.database.query(
+      'INSERT INTO notes VALUES (1, 9), (2, 8), (3, 9); INSERT INTO original.notes SELECT * FROM notes',
+    )
+    expect((await world.run({ config: { policies } })).task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(await world.count('notes')).toBe(0)
+    expect(await findLosses(world, all)).toEqual([])
   })
 
   it('archives as text what the type of a column cannot hold', async () => {
