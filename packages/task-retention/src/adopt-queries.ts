@@ -14,8 +14,13 @@ export async function deleteBatches(db: CatalogDb, ids: readonly string[]): Prom
 /**
  * Batches whose rows are not in this database. One that was verified and never called deleted by its manifest was deleted all the same, or
  * its rows were lost with their database: either way the archive has the only copy.
+ * @param gone objects under `restored/` whose rows are not here: the database that they were restored into was lost
  */
-export async function insertFromManifests(db: CatalogDb, manifests: readonly Manifest[]): Promise<void> {
+export async function insertFromManifests(
+  db: CatalogDb,
+  manifests: readonly Manifest[],
+  gone: ReadonlySet<string>,
+): Promise<void> {
   for (const manifest of manifests) {
     await db
       .insertInto('archive_batch')
@@ -51,7 +56,8 @@ export async function insertFromManifests(db: CatalogDb, manifests: readonly Man
           columns: JSON.stringify(object.columns),
           first_key: object.firstKey,
           last_key: object.lastKey,
-          restored_at: object.name.startsWith(restoredPrefix) ? sql<Date>`clock_timestamp()` : null,
+          restored_at:
+            object.name.startsWith(restoredPrefix) && !gone.has(object.name) ? sql<Date>`clock_timestamp()` : null,
         })),
       )
       .execute()

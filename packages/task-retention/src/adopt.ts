@@ -32,6 +32,7 @@ import { reportStoreProblem } from './clean-up.js'
 import { advance, takeStore } from './ownership.js'
 import type { PartitionRecord } from './partition-facts.js'
 import { selectPartitionRecords } from './partition-records.js'
+import { keepCommit } from './queries.js'
 import { copyToRestored, finishMove, readVerified } from './restored-objects.js'
 import type { Target } from './restore-plan.js'
 import { countLive, selectTarget } from './restore-queries.js'
@@ -156,18 +157,20 @@ async function rebuild(slice: Slice, owner: RecordedOwner, names: readonly strin
     const manifests = (await settleAll(group.map((name) => readOrReport(slice, name)))).filter(
       (manifest) => manifest !== undefined,
     )
-    const judged: { readonly manifest: Manifest; readonly live: readonly ManifestObject[] }[] = []
-    for (const manifest of manifests) judged.push({ manifest, live: await selectLive(slice, manifest, targets) })
+    const judged: ({ readonly manifest: Manifest } & Liveness)[] = []
+    for (const manifest of manifests) judged.push({ manifest, ...(await judgeLiveness(slice, manifest, targets)) })
     const schema = schemaOf(slice)
     const reason = `${manifests.length} batches from their manifests`
     await context.act({ kind: 'adopt-batches', target: `${schema}.archive_batch`, reason }, async ({ db }) => {
       await insertFromManifests(
         catalogIn(db, schema),
         judged.filter(({ live }) => live.length === 0).map(({ manifest }) => manifest),
+        new Set(judged.flatMap(({ gone }) => [...gone])),
       )
       return { rows: manifests.length }
     })
-    for (const { manifest, live } of judged) if (live.length > 0) await adoptLive(slice, owner, manifest, live)
+    for (const { manifest, live, gone } of judged)
+      if (live.length > 0) await adoptLive(slice, owner, manifest, { live, gone })
     context.metrics.count('adopted_batches', manifests.length)
     done += group.length
     slice.batches++
@@ -178,7 +181,7 @@ async function rebuild(slice: Slice, owner: RecordedOwner, names: readonly strin
 type ManifestObject = Manifest['objects'][number]
 
 /** The batch, and its objects whose rows are live under their new names, in one transaction: then its manifest follows. */
-async function adoptLive(slice: Slice, owner: RecordedOwner, manifest: Manifest, live: readonly ManifestObject[]) {
+async function adoptLive(slice: Slice, owner: RecordedOwner, manifest: Manifest, { live, gone }: Liveness) {
   const { context } = slice
   const store = await context.client('store')
   const schema = schemaOf(slice)
@@ -186,7 +189,8 @@ async function adoptLive(slice: Slice, owner: RecordedOwner, manifest: Manifest,
   const reason = `batch ${manifest.batchId}: the rows of ${live.length} objects are live here`
   await context.act({ kind: 'adopt-batches', target: `${schema}.archive_batch`, reason }, async ({ db }) => {
     const catalog = catalogIn(db, schema)
-    await insertFromManifests(catalog, [manifest])
+    await keepCommit(db)
+    await insertFromManifests(catalog, [manifest], gone)
     await markRestored(
       catalog,
       manifest.batchId,
@@ -227,15 +231,25 @@ class Targets {
   }
 }
 
-/** Objects of a manifest all of whose rows are live in this database. Those of which some are get a finding, and stay where they are. */
-async function selectLive(slice: Slice, manifest: Manifest, targets: Targets): Promise<readonly ManifestObject[]> {
+interface Liveness {
+  /** Objects under `data/` all of whose rows are live in this database. */
+  readonly live: readonly ManifestObject[]
+  /** Names of objects under `restored/` of which that is not so. */
+  readonly gone: ReadonlySet<string>
+}
+
+/** Objects some of whose rows are live get a finding, and stay where they are. */
+async function judgeLiveness(slice: Slice, manifest: Manifest, targets: Targets): Promise<Liveness> {
   const live: ManifestObject[] = []
+  const gone = new Set<string>()
   for (const object of manifest.objects) {
-    if (object.name.startsWith(restoredPrefix)) continue
+    const wasRestored = object.name.startsWith(restoredPrefix)
     let rows = 0
     for (const target of await targets.of(object.relation)) rows += await countLiveRows(slice, object, target)
-    if (rows === object.rowCount) live.push(object)
-    else if (rows > 0) {
+    if (wasRestored && rows !== object.rowCount) gone.add(object.name)
+    if (rows === object.rowCount) {
+      if (!wasRestored) live.push(object)
+    } else if (rows > 0) {
       slice.report({
         key: `adopt-twice-${object.relation}`.slice(0, 200),
         severity: 'warning',
@@ -244,7 +258,7 @@ async function selectLive(slice: Slice, manifest: Manifest, targets: Targets): P
       })
     }
   }
-  return live
+  return { live, gone }
 }
 
 /** The ends of an object first: rows of one object left their database together, so where neither is here, none is. */

@@ -197,6 +197,7 @@ export async function deleteUnarchived(
       if (deleted !== end - first) throw new RowsChanged(parent.name, `${end - first - deleted} rows changed`)
     })
     byRelation[parent.name] = count
+    await refuseOtherKeys(db, plan)
     return finish(slice, fenced, policy.name, { parents: count, byRelation, deletedAt: undefined })
   })
 }

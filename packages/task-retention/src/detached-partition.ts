@@ -115,6 +115,11 @@ export class DetachedPartition {
       hashed: false,
     })
     if (content.staying > 0) return this.#wait(`${content.staying} of its rows must stay`)
+    const { archived } = this.#record
+    if (content.rows < archived.rows) {
+      const removed = `${archived.rows} rows of it are archived and ${content.rows} are left: some were removed by another hand`
+      return this.#wait(`${removed}, and their copies are the only ones; drop it, and they are kept`)
+    }
     if (content.rows <= rowsLeft) return 'go'
     if (rowsDeleted > 0) return 'stopped'
     return this.#wait(`it has ${content.rows} rows, and one run deletes at most ${context.config.maxRowsPerRun}`)
@@ -179,7 +184,8 @@ export class DetachedPartition {
       })
       if (content.staying > 0) throw new RowsStay(`${content.staying} of its rows must stay`)
       if (this.#isArchived) await this.#mustEqual(content, archived, () => selectColumnsText(db, this.#relation))
-      await dropTable(db, this.#relation)
+      if (!(await dropTable(db, this.#relation, this.#record.oid)))
+        throw new RowsStay('another table has its name by now')
       await updateDropped(db, schema, this.#record.id)
       const { rows } = content
       await fenced.saveCheckpoint(slice.cursorAfter(this.#policy.name, { parents: rows, rows }))

@@ -82,6 +82,15 @@ export function goneFinding(record: PartitionRecord): Finding {
   }
 }
 
+export function keptFinding(record: PartitionRecord): Finding {
+  return {
+    key: partitionKey('partition-rows-gone', record.partition),
+    severity: 'error',
+    summary: `some of the ${record.archived.rows} archived rows of ${record.partition} are not in it any more: the archive keeps them, also those that are`,
+    details: { hint: 'archive list tells its batches; archive restore brings back what is missing' },
+  }
+}
+
 export function attachedAgainFinding(record: PartitionRecord): Finding {
   return {
     key: partitionKey('partition-attached-again', record.partition),

@@ -172,7 +172,17 @@ interface LockedRow {
   readonly related: boolean
 }
 
-/** Without CASCADE: what depends on it makes this fail. */
-export async function dropTable(db: Kysely<unknown>, relation: RelationName): Promise<void> {
+export async function countRows(db: Kysely<unknown>, relation: RelationName): Promise<number> {
+  const { rows } = await sql<{ readonly count: string }>`SELECT count(*) FROM ONLY ${tableOf(relation)}`.execute(db)
+  return Number(rows[0]?.count)
+}
+
+/**
+ * Without CASCADE: what depends on it makes this fail.
+ * @returns whether it was the table with this OID: a lock keeps nobody from renaming schemas, and then another one has its name
+ */
+export async function dropTable(db: Kysely<unknown>, relation: RelationName, oid: string): Promise<boolean> {
   await sql`DROP TABLE ${tableOf(relation)}`.execute(db)
+  const { rows } = await sql`SELECT FROM pg_catalog.pg_class WHERE oid = ${oid}::oid`.execute(db)
+  return rows.length === 0
 }

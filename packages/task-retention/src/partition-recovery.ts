@@ -1,5 +1,5 @@
 /** What earlier runs began with partitions: looked at first in every run, by what the scheduler's own table says. */
-import { catalogIn, markAllDeleted } from '@battlescope/archive'
+import { catalogIn, markAllDeleted, selectBatchesWithObjects } from '@battlescope/archive'
 import { parseRelationName } from '@battlescope/database'
 import { codeOf, isStoreProblem } from './batch-errors.js'
 import { discardBatch, reportStoreProblem } from './clean-up.js'
@@ -11,11 +11,12 @@ import {
   attachedAgainFinding,
   foreignPendingFinding,
   goneFinding,
+  keptFinding,
   pendingFinding,
   refusedFinalizeFinding,
   waitingFinding,
 } from './partition-findings.js'
-import { finalizeDetach } from './partition-queries.js'
+import { countRows, finalizeDetach } from './partition-queries.js'
 import {
   deletePartitionRecord,
   selectPartitionRecords,
@@ -26,6 +27,7 @@ import {
 } from './partition-records.js'
 import { isOurs, judgeRecord } from './plan-partitions.js'
 import { keepCommit } from './queries.js'
+import { countLive, selectTarget } from './restore-queries.js'
 import type { Slice } from './slice.js'
 
 export const nothingArchived: ArchivedSoFar = {
@@ -87,13 +89,13 @@ async function recover(slice: Slice, stateSchema: string, record: PartitionRecor
     case 'attached-again':
       slice.report(attachedAgainFinding(record))
       if (!decision.isNew) return
-      if (!(await forgetArchived(slice, stateSchema, record, 'its rows are live again'))) return
+      if (!(await giveUpCopies(slice, stateSchema, record))) return
       await context.act({ kind: 'note-partition', target, reason: `${reason} is attached again` }, async ({ db }) => {
         await updateAttachedAgain(db, stateSchema, record.id, slice.cursor.slotId)
       })
       return
     case 'restored':
-      if (!(await forgetArchived(slice, stateSchema, record, 'its rows are live again'))) return
+      if (!(await giveUpCopies(slice, stateSchema, record))) return
       await context.act({ kind: 'forget-partition', target, reason }, async ({ db }) => {
         await deletePartitionRecord(db, stateSchema, record)
       })
@@ -186,6 +188,44 @@ export async function forgetArchived(
   if (context.dryRun) return true
   for (const id of batchIds) await discardBatch(slice, id, record.relation, why)
   return true
+}
+
+/**
+ * What was archived of a partition that is attached again, or was made anew under its name. Only rows that are really there have a second copy:
+ * where some are not, somebody removed them, and the batches are kept as those of a partition that was dropped by hand.
+ * @returns whether that is settled
+ */
+async function giveUpCopies(slice: Slice, stateSchema: string, record: PartitionRecord): Promise<boolean> {
+  const { context } = slice
+  const { batchIds } = record.archived
+  if (batchIds.length === 0 || (await areArchivedLive(slice, stateSchema, record)))
+    return forgetArchived(slice, stateSchema, record, 'its rows are live again')
+  slice.report(keptFinding(record))
+  const reason = `${record.partition}: some of its rows are not live`
+  await context.act({ kind: 'keep-archived', target: record.relation, reason }, async ({ db }) => {
+    await keepCommit(db)
+    await markAllDeleted(catalogIn(db, stateSchema), batchIds)
+    await updateArchived(db, stateSchema, record.id, nothingArchived)
+  })
+  return true
+}
+
+/** By the keys at both ends of each object, and by the number of rows: nothing is read from the store. */
+async function areArchivedLive(slice: Slice, stateSchema: string, record: PartitionRecord): Promise<boolean> {
+  const { context } = slice
+  const db = context.reader({ statementTimeoutMs: context.config.countLimit })
+  const target = await selectTarget(db, record.partition)
+  if (target === undefined) return false
+  const { primaryKey } = target
+  const batches = await selectBatchesWithObjects(catalogIn(context.db, stateSchema), { ids: record.archived.batchIds })
+  const ends = new Set(
+    batches.flatMap(({ objects }) => objects.flatMap(({ firstKey, lastKey }) => [firstKey ?? '[]', lastKey ?? '[]'])),
+  )
+  const keys = [...ends].map((text) => JSON.parse(text) as readonly string[])
+  if (primaryKey.length === 0 || keys.some((key) => key.length !== primaryKey.length)) return false
+  const values = primaryKey.map((_, column) => keys.map((key) => key[column] ?? ''))
+  if ((await countLive(db, target, primaryKey, values)) < keys.length) return false
+  return (await countRows(db, parseRelationName(record.partition))) >= record.archived.rows
 }
 
 /** Whether something may be written to the store, and it can be; a finding says why not. */

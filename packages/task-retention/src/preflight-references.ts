@@ -27,8 +27,8 @@ export function judgeReferences({ relations, references }: PreflightFacts, polic
       blocked.push(uncovered(reference, policy))
       continue
     }
-    if (child !== undefined && !keepsOut(cover, references, policy, reference)) {
-      blocked.push(betweenChildren(reference, policy))
+    if (!keepsOut(cover, references, policy, reference, child)) {
+      blocked.push(lateRows(reference, policy))
       continue
     }
     checked.push({ relation: cover.relation, columns: reference.columns, references: reference.references })
@@ -105,30 +105,46 @@ export function refusesDelete({ onDelete, isEnforced }: ReferenceFacts): boolean
 }
 
 /**
- * Whether no row of the child `from` can come, between its siblings' end and that of the other child's rows, and go or be changed with
- * those: the key refuses, or the row has to pass the lock of their common parent. Without an archive it may go.
+ * Whether no row can come to point by a key to rows that are being deleted, and go or be changed with them: the key refuses, or the row has to
+ * pass the lock of the parent that it points to, which it does by a key whose triggers fire. Without an archive a row of a child may go.
+ * @param child that the key points to; undefined: to the parent
  */
-function keepsOut(from: Link, references: readonly ReferenceFacts[], policy: Policy, between: ReferenceFacts): boolean {
-  if (refusesDelete(between) || (!policy.archive && between.onDelete === 'cascade')) return true
-  return references.some(
-    (reference) =>
-      reference.isEnforced &&
-      isSameRelation(reference.to, policy.relation) &&
-      isFrom(reference, from) &&
-      reference.columns.every(
-        (column, index) => from.references[from.columns.indexOf(column)] === reference.references[index],
-      ),
-  )
+function keepsOut(
+  from: Link,
+  references: readonly ReferenceFacts[],
+  policy: Policy,
+  key: ReferenceFacts,
+  child: Child | undefined,
+): boolean {
+  const { onDelete, isEnforced } = key
+  // Where the triggers of such a key do not fire it deletes and changes nothing, or does not look when a row comes.
+  if (onDelete === 'no-action' || onDelete === 'restrict') return child === undefined || isEnforced || hasOwnKey()
+  if (onDelete === 'cascade' && !policy.archive && policy.children.some((each) => each === from)) return true
+  return child === undefined ? isEnforced : hasOwnKey()
+
+  function hasOwnKey(): boolean {
+    const holders = [key.from, ...key.fromAncestors]
+    return references.some(
+      (reference) =>
+        reference.isEnforced &&
+        isSameRelation(reference.to, policy.relation) &&
+        holders.some((holder) => isSameRelation(holder, reference.from)) &&
+        reference.columns.every(
+          (column, index) => from.references[from.columns.indexOf(column)] === reference.references[index],
+        ),
+    )
+  }
 }
 
-function betweenChildren(reference: ReferenceFacts, policy: Policy): Problem {
+function lateRows(reference: ReferenceFacts, policy: Policy): Problem {
   const [from, to] = [keyOf(reference.from), keyOf(reference.to)]
-  const { code } = reference.isEnforced ? effects[reference.onDelete] : effects['no-action']
   return {
-    code,
+    code: effects[reference.onDelete].code,
     relation: from,
-    summary: `by the foreign key ${reference.name} a row of ${from} that comes while ${to} is being deleted would go, be changed or be left behind without a copy`,
-    hint: `give ${from} a foreign key to ${keyOf(policy.relation)} by the columns of the policy, or this one ON DELETE NO ACTION`,
+    summary: `by the foreign key ${reference.name} a row of ${from} that comes while ${to} is being deleted would go, be changed or be left behind`,
+    hint: reference.isEnforced
+      ? `give ${from} a foreign key to ${keyOf(policy.relation)} by the columns of the policy, or this one ON DELETE NO ACTION`
+      : `its triggers do not fire: ALTER TABLE … ENABLE TRIGGER ALL on ${from} and ${to}, and look at session_replication_role`,
   }
 }
 

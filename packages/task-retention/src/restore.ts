@@ -9,7 +9,6 @@ import {
   insertHold,
   isVerified,
   markRestored,
-  restoredName,
   selectBatchesWithObjects,
   selectHolds,
   updateStoredState,
@@ -23,10 +22,11 @@ import { cleanUp, reportStoreProblem } from './clean-up.js'
 import type { Cursor } from './cursor.js'
 import { takeStore } from './ownership.js'
 import { createMonthStatement, selectCreateStatement } from './partition-records.js'
-import { resolvePolicies } from './policy.js'
+import { keyOf, resolvePolicies } from './policy.js'
+import { keepCommit } from './queries.js'
 import { findHolders, type MissingRows } from './referenced-batches.js'
 import type { RestoreRequest } from './request.js'
-import { copyToRestored, finishMove, readVerified, removeLeftovers } from './restored-objects.js'
+import { copyToRestored, finishMove, movedName, readVerified, removeLeftovers } from './restored-objects.js'
 import {
   addMonths,
   beginOfMonth,
@@ -154,7 +154,14 @@ class Restore {
   async hold(batches: readonly BatchWithObjects[]): Promise<void> {
     const { from, to } = this.request
     const span = { fromAt: beginOfMonth(from), toAt: beginOfMonth(addMonths(to, 1)) }
-    for (const policy of new Set(batches.map((batch) => batch.policy))) await this.#holdSpan(policy, span)
+    for (const policy of new Set(batches.flatMap((batch) => this.#policiesOf(batch))))
+      await this.#holdSpan(policy, span)
+  }
+
+  /** Which would delete its rows: a policy may have another name by now. */
+  #policiesOf({ policy, relation }: BatchWithObjects): readonly string[] {
+    const own = resolvePolicies(this.slice.context.config).filter((each) => keyOf(each.relation) === relation)
+    return [...new Set([policy, ...own.map(({ name }) => name)])]
   }
 
   async #holdSpan(policy: string, span: { readonly fromAt: Date; readonly toAt: Date }): Promise<void> {
@@ -265,8 +272,10 @@ class Restore {
         if (this.#begun.has(holder.id)) continue
         const { firstAt, lastAt } = holder
         // The catalog's times are cut to milliseconds.
-        if (firstAt !== undefined && lastAt !== undefined)
-          await this.#holdSpan(holder.policy, { fromAt: firstAt, toAt: new Date(lastAt.getTime() + 1) })
+        if (firstAt !== undefined && lastAt !== undefined) {
+          const span = { fromAt: firstAt, toAt: new Date(lastAt.getTime() + 1) }
+          for (const policy of this.#policiesOf(holder)) await this.#holdSpan(policy, span)
+        }
         await this.batch(holder)
       }
       missing = await missingNow()
@@ -286,10 +295,12 @@ class Restore {
     const reason = `batch ${batch.id}: ${object.rowCount} rows of ${batch.month}`
     await context.act({ kind: 'restore-rows', target: object.relation, reason }, async (fenced) => {
       const { db } = fenced
+      // The object is removed from `data/` right after.
+      await keepCommit(db)
       await pinTextInput(db)
       const { inserted, different } = await insertAll(fenced, target, columns, bytes)
       const catalog = catalogIn(db, this.stateSchema)
-      await markRestored(catalog, batch.id, [{ from: object.name, to: restoredName(object.name) }])
+      await markRestored(catalog, batch.id, [{ from: object.name, to: movedName(object.name) }])
       // Until the manifest in the store has the new name, whoever cleans up writes it again.
       await updateStoredState(catalog, [batch.id], 'verified')
       const alreadyThere = object.rowCount - inserted

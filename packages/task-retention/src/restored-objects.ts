@@ -22,7 +22,8 @@ import { followManifests, removeAll } from './clean-up.js'
 import type { Slice } from './slice.js'
 
 /**
- * An object as the store has it, every value of it held against the catalog.
+ * An object as the store has it, every value of it held against the catalog. Where it is not under the name that the catalog knows, it may lie under
+ * `restored/`: this database may be older than a restore of it.
  * @throws StoreError; ArchiveMismatch
  */
 export async function readVerified(
@@ -30,7 +31,16 @@ export async function readVerified(
   object: ArchiveObject,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  const bytes = await readWhole(store, object.name, signal)
+  let bytes: Uint8Array
+  try {
+    bytes = await readWhole(store, object.name, signal)
+  } catch (error) {
+    const other = movedName(object.name)
+    if (codeOf(error) !== 'store-not-found' || other === object.name) throw error
+    bytes = await readWhole(store, other, signal).catch(() => {
+      throw error
+    })
+  }
   await verifyObject(bytes, expectedOf(object))
   return bytes
 }
@@ -45,13 +55,19 @@ function expectedOf({ rowCount, sizeBytes, sha256, columns }: ArchiveObject): Ex
   }
 }
 
+/** Where an object lies once its rows are live: the same name, if it lies there already. */
+export function movedName(name: string): string {
+  return name.startsWith(restoredPrefix) ? name : restoredName(name)
+}
+
 /**
  * Puts the same bytes under `restored/` and reads them back. Done before the rows go in, so that their transaction can rename the object in
  * the catalog: at every instant the catalog says of each row whether it is live.
  */
 export async function copyToRestored({ context }: Slice, object: ArchiveObject, bytes: Uint8Array): Promise<void> {
   const { signal } = context
-  const name = restoredName(object.name)
+  const name = movedName(object.name)
+  if (name === object.name) return
   await context.act({ kind: 'copy-object', target: object.relation, via: 'store', reason: name }, async (store) => {
     // An earlier run may have got this far, whole or not: what can be read back decides, and what is wrong is written over.
     if (!(await putAndRead(store, name, bytes, object.sha256, { ifAbsent: true, signal }))) {
@@ -103,8 +119,13 @@ export async function finishMove(
   const { signal } = context
   const reason = `batch ${batchId}: its rows are live again`
   await context.act({ kind: 'remove-objects', target: batch.relation, via: 'store', reason }, async (store) => {
-    await removeAll(store, oldNames, signal)
+    // In this order: a manifest must never name what is not there.
     await writeManifest(store, manifestFromCatalog(batch, owner), { signal })
+    await removeAll(
+      store,
+      oldNames.filter((name) => name !== movedName(name)),
+      signal,
+    )
     return { rows: oldNames.length }
   })
   slice.manifestsFollowed.push(batchId)

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { describe, expect, it, afterEach } from 'vitest'
 import { adoptedOwner, decideAdoption } from '../src/adopt.js'
 import { findLosses, rememberRows } from './conservation.js'
@@ -122,6 +123,44 @@ describe('adopting', () => {
     // Rows that both archived before the copy was made are in the archive and not in what is remembered.
     await fork.run()
     expect((await findLosses(copy)).filter((problem) => !problem.includes('too many'))).toEqual([])
+  })
+
+  it('does not call live what was restored into a database that is lost', async () => {
+    world = await createWorld({ killmails: 200 })
+    await rememberRows(world)
+    await world.runToEnd()
+    const all = { do: 'restore', id: randomUUID(), from: '2000-01', to: '2999-12' }
+    fork = await forkOf(world)
+    await world.run({ request: all })
+    expect(await world.names('data/')).toEqual([])
+    // The copy is from before the restore; and knows of nothing, as an empty database that is set up anew.
+    await fork.database.query('DELETE FROM scheduler.archive_object; DELETE FROM scheduler.archive_batch')
+    await fork.run(adopt)
+    const [row] = await fork.database.query<{ restored: number; all: number }>(
+      'SELECT count(restored_at)::int AS restored, count(*)::int AS all FROM scheduler.archive_object',
+    )
+    expect(row?.restored).toBe(0)
+    expect(row?.all).toBeGreaterThan(0)
+    expect((await fork.run({ request: all })).task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    const [count] = await fork.database.query<{ rows: number }>('SELECT count(*)::int AS rows FROM killmail_events')
+    expect(count?.rows).toBe(200)
+  })
+
+  it('is not needed to restore what another restore moved before this database went back in time', async () => {
+    world = await createWorld({ killmails: 200 })
+    await rememberRows(world)
+    await world.runToEnd()
+    const catalog = ['archive_batch', 'archive_object'] as const
+    for (const name of catalog) await world.database.query(`CREATE TABLE original.${name} AS TABLE scheduler.${name}`)
+    const all = { do: 'restore', from: '2000-01', to: '2999-12' }
+    await world.run({ request: { ...all, id: randomUUID() } })
+    await world.database.query(`DELETE FROM pilot_ship_history; DELETE FROM killmail_events; DELETE FROM battles;
+      DELETE FROM killmail_enrichments; DELETE FROM scheduler.archive_object; DELETE FROM scheduler.archive_batch`)
+    for (const name of catalog) await world.database.query(`INSERT INTO scheduler.${name} TABLE original.${name}`)
+    const run = await world.run({ request: { ...all, id: randomUUID() } })
+    expect(run.task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(await world.count('killmail_events')).toBeGreaterThan(50)
+    expect(await world.count('scheduler.archive_object', 'restored_at IS NULL')).toBe(0)
   })
 
   it('builds the catalog from the manifests where it is lost', async () => {

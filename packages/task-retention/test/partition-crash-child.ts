@@ -11,14 +11,14 @@ type AnyAct = (action: Action, perform: unknown) => Promise<unknown>
 
 /** Retention with something before and after each action. What these throw is thrown by `act`. */
 export function around(hooks: {
-  readonly before?: (kind: string) => void
+  readonly before?: (kind: string) => unknown
   readonly after?: (kind: string) => void
 }): AnyTask {
   return defineTask({
     ...retention,
     run: (context) => {
       const act: AnyAct = async (action, perform) => {
-        hooks.before?.(action.kind)
+        await hooks.before?.(action.kind)
         const effect = await (context.act as AnyAct)(action, perform)
         hooks.after?.(action.kind)
         return effect

@@ -2,8 +2,9 @@
 import type { Store } from '@battlescope/cold-storage'
 import { openConnections } from '@battlescope/database'
 import { sharedServer } from '@battlescope/scheduler-testing'
-import { sql } from 'kysely'
+import { sql, type Kysely } from 'kysely'
 import { afterEach, describe, expect, it } from 'vitest'
+import { dropTable } from '../src/partition-queries.js'
 import { around } from './partition-crash-child.js'
 import { createPartitionWorld, events, policy, type PartitionWorld } from './partition-world.js'
 
@@ -120,6 +121,82 @@ describe('what hands do to a detached partition without meaning its place', () =
     expect(kindsOf(run)).not.toContain('reset-partition')
     expect(await world.tables()).toEqual(remaining)
     expect(await world.losses()).toEqual([])
+  })
+})
+
+describe('rows of a detached partition that somebody removed', () => {
+  const archivedRows = () =>
+    world.count(
+      `scheduler.archive_batch b JOIN scheduler.archive_object o ON o.batch_id = b.id AND b.state = 'deleted'`,
+    )
+  const make = () =>
+    world.database
+      .query(`DO $$ BEGIN EXECUTE (SELECT 'CREATE TABLE public.events_m63 PARTITION OF public.events ' || bounds
+      FROM scheduler.retention_partition WHERE partition = 'public.events_m63'); END $$`)
+
+  it('with the table, which was made anew under its name, are kept in the archive', async () => {
+    world = await createPartitionWorld()
+    await endAt('before', 'drop-partition')
+    const objects = (await world.names('data/')).length
+    expect(objects).toBeGreaterThan(0)
+    await world.database.query('DROP TABLE public.events_m63')
+    await make()
+    const run = await world.go()
+    expect(findingsOf(run)).toContainEqual(
+      expect.objectContaining({ key: 'partition-rows-gone-public.events_m63', severity: 'error' }),
+    )
+    expect(await archivedRows()).toBeGreaterThanOrEqual(objects)
+    await world.goToEnd()
+    expect(await world.losses()).toEqual([])
+  })
+
+  it('by TRUNCATE are kept, and it waits', async () => {
+    world = await createPartitionWorld()
+    await endAt('before', 'drop-partition')
+    const before = await world.names('data/')
+    await world.database.query('TRUNCATE public.events_m63')
+    const run = await world.go()
+    expect(findingsOf(run)).toContainEqual(
+      expect.objectContaining({ key: 'partition-waits-public.events_m63', severity: 'error' }),
+    )
+    expect(await world.names('data/')).toEqual(expect.arrayContaining([...before]))
+    expect(await world.tables()).toContain('events_m63')
+    await world.database.query('DROP TABLE public.events_m63')
+    await world.goToEnd()
+    expect(await world.losses()).toEqual([])
+  })
+
+  it('before they attached it again are kept', async () => {
+    world = await createPartitionWorld()
+    await endAt('before', 'drop-partition')
+    await world.database.query(
+      `DELETE FROM public.events_m63 WHERE id = (SELECT max(id) FROM public.events_m63); ${attach}`,
+    )
+    const run = await world.go()
+    expect(findingsOf(run)).toContainEqual(expect.objectContaining({ key: 'partition-rows-gone-public.events_m63' }))
+    expect(await archivedRows()).toBeGreaterThan(0)
+    const lost = (await world.losses()).filter((problem) => !problem.includes('too many'))
+    expect(lost).toEqual([])
+  })
+
+  it('with it, while another table took its name, do not take that one along', async () => {
+    world = await createPartitionWorld()
+    const [row] = await world.database.query<{ oid: string }>(`SELECT 'public.events_m63'::regclass::oid::text AS oid`)
+    const connections = openConnections({ url: world.database.url, applicationName: 'test' })
+    try {
+      await connections.transaction({ statementTimeoutMs: 10_000 }, async ({ db }) => {
+        const relation = { schema: 'public', name: 'events_m63' }
+        await sql`SAVEPOINT before`.execute(db)
+        expect(await dropTable(db as Kysely<unknown>, relation, row?.oid ?? '')).toBe(true)
+        await sql`ROLLBACK TO before`.execute(db)
+        expect(await dropTable(db as Kysely<unknown>, { schema: 'public', name: 'events_m62' }, row?.oid ?? '')).toBe(
+          false,
+        )
+        await sql`ROLLBACK TO before`.execute(db)
+      })
+    } finally {
+      await connections.close()
+    }
   })
 })
 

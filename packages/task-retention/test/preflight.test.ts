@@ -182,6 +182,27 @@ describe.each([15, 17] as const)('on PostgreSQL %i', (major) => {
       },
     )
 
+    it.each([
+      ['CASCADE', true, 'cascading-reference'],
+      ['SET NULL', true, 'emptied-reference'],
+      ['CASCADE', false, undefined],
+      ['SET NULL', false, 'emptied-reference'],
+      ['NO ACTION', true, undefined],
+    ])('that does not look when a row comes, ON DELETE %s, archive %s: %s', async (action, archive, code) => {
+      const sql = `CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE ${action}); ALTER TABLE c DISABLE TRIGGER ALL`
+      expect(await blocked(sql, { children: [child()], archive })).toEqual(code === undefined ? [] : [code])
+    })
+
+    it('of one partition keeps no late row of another one away', async () => {
+      const sql = (holder: string) => `CREATE TABLE c (p_id int REFERENCES p, n int, PRIMARY KEY (p_id, n));
+        CREATE TABLE d (id int, p_id int, n int, PRIMARY KEY (id), FOREIGN KEY (p_id, n) REFERENCES c ON DELETE CASCADE) PARTITION BY LIST (id);
+        CREATE TABLE d1 PARTITION OF d FOR VALUES IN (1); CREATE TABLE d2 PARTITION OF d FOR VALUES IN (2);
+        ALTER TABLE ${holder} ADD FOREIGN KEY (p_id) REFERENCES p`
+      const children = [child('c'), child('d')]
+      expect(await blocked(sql('d1'), { children })).toEqual(['cascading-reference'])
+      expect(await blocked(sql('d'), { children })).toEqual([])
+    })
+
     it('says whether its triggers fire', async () => {
       await world.begin(`CREATE TABLE p (id int PRIMARY KEY, at timestamptz) PARTITION BY RANGE (id);
         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);

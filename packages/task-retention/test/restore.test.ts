@@ -4,6 +4,7 @@ import { faultyStore, type Failure, type FaultyStore, type StoreMethod } from '@
 import type { DatabaseConnections } from '@battlescope/database'
 import { leakCheck } from '@battlescope/scheduler-testing'
 import { afterEach, describe, expect, it } from 'vitest'
+import { retentionConfig } from '../src/config.js'
 import { findLosses, rememberRows } from './conservation.js'
 import { createWorld, type RunChange, type World } from './world.js'
 
@@ -55,6 +56,21 @@ function tellOfCalls(store: Store, method: 'put' | 'delete', tell: (name: string
 const findingsOf = (run: Awaited<ReturnType<typeof restore>>) => run.task.run?.findings ?? []
 
 describe('restore', () => {
+  it('holds its rows under the name that their policy has by now', async () => {
+    world = await archived(200)
+    const config = {
+      policies: retentionConfig
+        .parse({})
+        .policies.map((policy) => (policy.name === 'killmails' ? { ...policy, name: 'kills' } : policy)),
+    }
+    const { task } = await restore({}, { config })
+    expect(task.run?.outcome).toBe('succeeded')
+    const live = await world.count('killmail_events')
+    await world.runToEnd({ config })
+    expect(await world.count('killmail_events')).toBe(live)
+    expect(await world.count('scheduler.archive_hold', `policy = 'kills'`)).toBeGreaterThan(0)
+  })
+
   it('brings back every row as it was, moves its objects away, and keeps retention from it', async () => {
     world = await archived()
     expect(await findLosses(world)).toEqual([])
