@@ -140,7 +140,9 @@ describe('retention with an archive', () => {
         await untilSomebodyWaits(world)
       })
     const wrap = when(/^manifests\//, async () => {
-      await new Promise<void>((begun) => (inserted = insert(begun)))
+      await new Promise<void>((begun) => {
+        inserted = insert(begun)
+      })
     })
     try {
       const run = await world.run({ wrap, config: { lockTimeout: '30s', statementLimit: '60s' } })
