@@ -63,3 +63,29 @@ export async function insertFromManifests(
       .execute()
   }
 }
+
+/** Names of objects under `restored/` that count as archived although a later batch has rows of their relation and month under `data/`. */
+export async function selectArchivedAgain(db: CatalogDb): Promise<readonly string[]> {
+  const rows = await db
+    .selectFrom('archive_object as o')
+    .innerJoin('archive_batch as b', 'b.id', 'o.batch_id')
+    .select('o.name')
+    .where('o.name', 'like', `${restoredPrefix}%`)
+    .where('o.restored_at', 'is', null)
+    .where(
+      sql<SqlBool>`EXISTS (SELECT FROM ${sql.table('archive_batch')} l JOIN ${sql.table('archive_object')} m ON m.batch_id = l.id
+        WHERE m.relation = o.relation AND l.month = b.month AND l.verified_at > b.verified_at AND l.state = 'deleted'
+          AND m.name NOT LIKE ${`${restoredPrefix}%`})`,
+    )
+    .orderBy('o.name')
+    .execute()
+  return rows.map(({ name }) => name)
+}
+
+export async function markSettled(db: CatalogDb, names: readonly string[]): Promise<void> {
+  await db
+    .updateTable('archive_object')
+    .set({ restored_at: sql<Date>`clock_timestamp()` })
+    .where(sql<SqlBool>`name = ANY (${[...names]}::text[])`)
+    .execute()
+}

@@ -25,7 +25,7 @@ import {
   type RecordedOwner,
 } from '@battlescope/archive'
 import type { TaskResult } from '@battlescope/scheduler-core'
-import { deleteBatches, insertFromManifests } from './adopt-queries.js'
+import { deleteBatches, insertFromManifests, markSettled, selectArchivedAgain } from './adopt-queries.js'
 import { schemaOf } from './archive-batch.js'
 import { codeOf, isStoreProblem } from './batch-errors.js'
 import { reportStoreProblem } from './clean-up.js'
@@ -175,7 +175,33 @@ async function rebuild(slice: Slice, owner: RecordedOwner, names: readonly strin
     done += group.length
     slice.batches++
   }
+  await settleRestored(slice)
   return { outcome: 'succeeded', findings: slice.findings }
+}
+
+/**
+ * Rows that were restored, and archived again since, are in two objects: the later one has what they said last. The earlier one counts as
+ * restored, as it did in the database that is lost; which rows of it are nowhere else, people have to see.
+ */
+async function settleRestored(slice: Slice): Promise<void> {
+  const { context } = slice
+  const schema = schemaOf(slice)
+  const twice = await selectArchivedAgain(catalogIn(context.db, schema))
+  if (twice.length === 0) return
+  slice.report({
+    key: 'adopt-restored',
+    severity: 'warning',
+    summary: `${twice.length} objects were restored once, and their months archived again: only the later ones are restored from here`,
+    details: {
+      objects: twice.slice(0, 10),
+      hint: 'rows that were deleted between are in these objects alone: empty restored/ only if they are meant to be gone',
+    },
+  })
+  const reason = `${twice.length} objects whose rows were archived again`
+  await context.act({ kind: 'settle-restored', target: `${schema}.archive_object`, reason }, async ({ db }) => {
+    await markSettled(catalogIn(db, schema), twice)
+    return { rows: twice.length }
+  })
 }
 
 type ManifestObject = Manifest['objects'][number]
@@ -242,10 +268,15 @@ interface Liveness {
 async function judgeLiveness(slice: Slice, manifest: Manifest, targets: Targets): Promise<Liveness> {
   const live: ManifestObject[] = []
   const gone = new Set<string>()
+  const { context } = slice
+  const store = await context.client('store')
   for (const object of manifest.objects) {
     const wasRestored = object.name.startsWith(restoredPrefix)
+    // `restored/` may be emptied: of what is not there, nothing can be said or saved.
+    if (wasRestored && (await store.head(object.name, { signal: context.signal })) === undefined) continue
     let rows = 0
-    for (const target of await targets.of(object.relation)) rows += await countLiveRows(slice, object, target)
+    for (const target of await targets.of(object.relation))
+      rows += await countLiveRows(slice, object, target, wasRestored)
     if (wasRestored && rows !== object.rowCount) gone.add(object.name)
     if (rows === object.rowCount) {
       if (!wasRestored) live.push(object)
@@ -261,15 +292,20 @@ async function judgeLiveness(slice: Slice, manifest: Manifest, targets: Targets)
   return { live, gone }
 }
 
-/** The ends of an object first: rows of one object left their database together, so where neither is here, none is. */
-async function countLiveRows(slice: Slice, object: ManifestObject, target: Target): Promise<number> {
+/** The ends of an object first: rows of one object left their database together, so where neither is here, none is. Not after a restore. */
+async function countLiveRows(
+  slice: Slice,
+  object: ManifestObject,
+  target: Target,
+  wasRestored: boolean,
+): Promise<number> {
   const { context } = slice
   const { primaryKey } = target
   const ends = [object.firstKey, object.lastKey].map((text) => JSON.parse(text) as readonly string[])
   if (ends.some((key) => key.length !== primaryKey.length)) return 0
   const valuesOf = (rows: readonly (readonly string[])[]) =>
     primaryKey.map((_, column) => rows.map((row) => row[column] ?? ''))
-  if ((await countLive(context.db, target, primaryKey, valuesOf(ends))) === 0) return 0
+  if (!wasRestored && (await countLive(context.db, target, primaryKey, valuesOf(ends))) === 0) return 0
   const bytes = await readVerified(await context.client('store'), object, context.signal)
   let rows = 0
   for await (const group of decodeRows(bytes, primaryKey)) {

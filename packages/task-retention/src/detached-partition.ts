@@ -115,14 +115,14 @@ export class DetachedPartition {
       hashed: false,
     })
     if (content.staying > 0) return this.#wait(`${content.staying} of its rows must stay`)
-    const { archived } = this.#record
-    if (content.rows < archived.rows) {
-      const removed = `${archived.rows} rows of it are archived and ${content.rows} are left: some were removed by another hand`
-      return this.#wait(`${removed}, and their copies are the only ones; drop it, and they are kept`)
-    }
+    if (content.rows < this.#record.archived.rows) return this.#wait(this.#removed(content.rows))
     if (content.rows <= rowsLeft) return 'go'
     if (rowsDeleted > 0) return 'stopped'
     return this.#wait(`it has ${content.rows} rows, and one run deletes at most ${context.config.maxRowsPerRun}`)
+  }
+
+  #removed(left: number): string {
+    return `${this.#record.archived.rows} rows of it are archived and ${left} are left: some were removed by another hand. Drop it, or attach it again: either way the archive keeps what it has`
   }
 
   #wait(why: string): DropEnd {
@@ -196,6 +196,8 @@ export class DetachedPartition {
 
   async #mustEqual(content: PartitionContent, archived: ArchivedSoFar, columns: () => Promise<string>): Promise<void> {
     const { partition } = this.#record
+    // Some were removed by another hand, and what was archived of them is the only copy.
+    if (content.rows < archived.rows) throw new RowsStay(this.#removed(content.rows))
     if (content.rows !== archived.rows) {
       throw new RowsChanged(partition, `${content.rows} rows where ${archived.rows} were archived`)
     }

@@ -56,6 +56,17 @@ export async function selectKeys(
   return rows
 }
 
+/** Rows up to this one, in the order of time and key. */
+export async function countUpTo(
+  db: Kysely<unknown>,
+  source: KeySource,
+  last: Pick<ExpiredKey, 'key' | 'time'>,
+): Promise<number> {
+  const { rows } = await sql<{ readonly count: string }>`
+    SELECT count(*) FROM ONLY ${tableOf(source.relation)} t WHERE NOT ${isBehind(source, last)}`.execute(db)
+  return Number(rows[0]?.count)
+}
+
 function isBehind(
   { timeColumn, keyColumns }: KeySource,
   { time, key }: Pick<ExpiredKey, 'key' | 'time'>,

@@ -87,7 +87,19 @@ export function keptFinding(record: PartitionRecord): Finding {
     key: partitionKey('partition-rows-gone', record.partition),
     severity: 'error',
     summary: `some of the ${record.archived.rows} archived rows of ${record.partition} are not in it any more: the archive keeps them, also those that are`,
-    details: { hint: 'archive list tells its batches; archive restore brings back what is missing' },
+    details: {
+      hint: 'archive restore brings back what is missing and moves what is there out of the way, if it runs before the next slot archives the rest again',
+    },
+  }
+}
+
+/** Attached again or made anew, and what is in it cannot be told now. */
+export function unseenFinding(record: PartitionRecord, error: unknown): Finding {
+  return {
+    key: partitionKey('partition-unseen', record.partition),
+    severity: 'warning',
+    summary: `whether the archived rows of ${record.partition} are in it again cannot be told: ${(error as Error).message}`,
+    details: { hint: 'until it can, the archive keeps them' },
   }
 }
 

@@ -172,11 +172,6 @@ interface LockedRow {
   readonly related: boolean
 }
 
-export async function countRows(db: Kysely<unknown>, relation: RelationName): Promise<number> {
-  const { rows } = await sql<{ readonly count: string }>`SELECT count(*) FROM ONLY ${tableOf(relation)}`.execute(db)
-  return Number(rows[0]?.count)
-}
-
 /**
  * Without CASCADE: what depends on it makes this fail.
  * @returns whether it was the table with this OID: a lock keeps nobody from renaming schemas, and then another one has its name

@@ -5,6 +5,7 @@ import { codeOf, isStoreProblem } from './batch-errors.js'
 import { discardBatch, reportStoreProblem } from './clean-up.js'
 import { noContent } from './content-hash.js'
 import { progressOf } from './cursor.js'
+import { countUpTo } from './expiry-queries.js'
 import { takeStore } from './ownership.js'
 import type { ArchivedSoFar, PartitionRecord } from './partition-facts.js'
 import {
@@ -14,9 +15,10 @@ import {
   keptFinding,
   pendingFinding,
   refusedFinalizeFinding,
+  unseenFinding,
   waitingFinding,
 } from './partition-findings.js'
-import { countRows, finalizeDetach } from './partition-queries.js'
+import { finalizeDetach } from './partition-queries.js'
 import {
   deletePartitionRecord,
   selectPartitionRecords,
@@ -25,6 +27,7 @@ import {
   updateDetached,
   updateDropped,
 } from './partition-records.js'
+import { resolvePolicies } from './policy.js'
 import { isOurs, judgeRecord } from './plan-partitions.js'
 import { keepCommit } from './queries.js'
 import { countLive, selectTarget } from './restore-queries.js'
@@ -198,8 +201,16 @@ export async function forgetArchived(
 async function giveUpCopies(slice: Slice, stateSchema: string, record: PartitionRecord): Promise<boolean> {
   const { context } = slice
   const { batchIds } = record.archived
-  if (batchIds.length === 0 || (await areArchivedLive(slice, stateSchema, record)))
-    return forgetArchived(slice, stateSchema, record, 'its rows are live again')
+  let areLive: boolean
+  try {
+    areLive = batchIds.length === 0 || (await areArchivedLive(slice, stateSchema, record))
+  } catch (error) {
+    // Of one table, and in every run: everything else goes on, and nothing is given up.
+    if (context.signal.aborted || !(mayPass(error) || isRefusal(error))) throw error
+    slice.report(unseenFinding(record, error))
+    return false
+  }
+  if (areLive) return forgetArchived(slice, stateSchema, record, 'its rows are live again')
   slice.report(keptFinding(record))
   const reason = `${record.partition}: some of its rows are not live`
   await context.act({ kind: 'keep-archived', target: record.relation, reason }, async ({ db }) => {
@@ -210,7 +221,7 @@ async function giveUpCopies(slice: Slice, stateSchema: string, record: Partition
   return true
 }
 
-/** By the keys at both ends of each object, and by the number of rows: nothing is read from the store. */
+/** By the keys at both ends of each object, and by the number of rows up to the last one that was archived: nothing is read from the store. */
 async function areArchivedLive(slice: Slice, stateSchema: string, record: PartitionRecord): Promise<boolean> {
   const { context } = slice
   const db = context.reader({ statementTimeoutMs: context.config.countLimit })
@@ -225,7 +236,16 @@ async function areArchivedLive(slice: Slice, stateSchema: string, record: Partit
   if (primaryKey.length === 0 || keys.some((key) => key.length !== primaryKey.length)) return false
   const values = primaryKey.map((_, column) => keys.map((key) => key[column] ?? ''))
   if ((await countLive(db, target, primaryKey, values)) < keys.length) return false
-  return (await countRows(db, parseRelationName(record.partition))) >= record.archived.rows
+  const policy = resolvePolicies(context.config).find(({ name }) => name === record.policy)
+  const { last, rows } = record.archived
+  if (policy === undefined || last === undefined) return false
+  const keyColumns = primaryKey.map((name) => ({
+    name,
+    type: target.columns.find((column) => column.name === name)?.typeName ?? 'text',
+  }))
+  const source = { relation: parseRelationName(record.partition), timeColumn: policy.timeColumn, keyColumns }
+  // It may be archived only in part, in this order.
+  return (await countUpTo(db, source, last)) >= rows
 }
 
 /** Whether something may be written to the store, and it can be; a finding says why not. */

@@ -8,7 +8,7 @@ import {
   type BatchWithObjects,
 } from '@battlescope/archive'
 import { addMonths, type TargetForeignKey } from './restore-plan.js'
-import { readVerified } from './restored-objects.js'
+import { readWhereverItLies } from './restored-objects.js'
 import type { Slice } from './slice.js'
 
 export interface MissingRows {
@@ -41,7 +41,7 @@ export async function* findHolders(
       let found = false
       for (const object of batch.objects.filter(isVerified)) {
         if (object.restoredAt !== undefined || object.relation !== key.references || !hasColumns(object, key)) continue
-        const bytes = await readVerified(store, object, context.signal)
+        const bytes = await readWhereverItLies(store, object, context.signal)
         for await (const rows of decodeRows(bytes, key.referencedColumns)) {
           for (let row = 0; row < rows.rowCount; row++) {
             const own = JSON.stringify(key.referencedColumns.map((name) => rows.values[name]?.[row]))

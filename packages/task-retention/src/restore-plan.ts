@@ -113,7 +113,8 @@ function listed(noun: string, names: readonly string[]): string {
 
 /**
  * Batches in the order in which their rows can be inserted: groups before what belongs to them, which is how policies run, backwards; then
- * by time. What a foreign key needs beyond that is found when it is missed.
+ * by month, and what was archived last first: its rows may have been restored and changed since they were archived before. What a foreign key
+ * needs beyond that is found when it is missed.
  */
 export function orderBatches(
   batches: readonly BatchWithObjects[],
@@ -126,6 +127,7 @@ export function orderBatches(
     (a, b) =>
       rankOf(a) - rankOf(b) ||
       beginOfMonth(a.month).getTime() - beginOfMonth(b.month).getTime() ||
+      (b.verifiedAt?.getTime() ?? 0) - (a.verifiedAt?.getTime() ?? 0) ||
       (a.firstAt?.getTime() ?? 0) - (b.firstAt?.getTime() ?? 0),
   )
 }

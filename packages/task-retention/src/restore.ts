@@ -26,7 +26,7 @@ import { keyOf, resolvePolicies } from './policy.js'
 import { keepCommit } from './queries.js'
 import { findHolders, type MissingRows } from './referenced-batches.js'
 import type { RestoreRequest } from './request.js'
-import { copyToRestored, finishMove, movedName, readVerified, removeLeftovers } from './restored-objects.js'
+import { copyToRestored, finishMove, movedName, readWhereverItLies, removeLeftovers } from './restored-objects.js'
 import {
   addMonths,
   beginOfMonth,
@@ -159,8 +159,9 @@ class Restore {
   }
 
   /** Which would delete its rows: a policy may have another name by now. */
-  #policiesOf({ policy, relation }: BatchWithObjects): readonly string[] {
-    const own = resolvePolicies(this.slice.context.config).filter((each) => keyOf(each.relation) === relation)
+  #policiesOf({ policy, objects }: BatchWithObjects): readonly string[] {
+    const relations = new Set(objects.map(({ relation }) => relation))
+    const own = resolvePolicies(this.slice.context.config).filter((each) => relations.has(keyOf(each.relation)))
     return [...new Set([policy, ...own.map(({ name }) => name)])]
   }
 
@@ -224,7 +225,7 @@ class Restore {
       const { object } = each
       if (moved.length > 0 && slice.mustStop) return false
       context.progress({ done: this.#done.size, unit: 'batches', current: `${object.relation} ${batch.month}` })
-      const bytes = await readVerified(store, object, context.signal)
+      const bytes = await readWhereverItLies(store, object, context.signal)
       await this.#bringReferenced(batch, each, bytes, own)
       await copyToRestored(slice, object, bytes)
       await this.#insert(batch, each, bytes)

@@ -22,8 +22,7 @@ import { followManifests, removeAll } from './clean-up.js'
 import type { Slice } from './slice.js'
 
 /**
- * An object as the store has it, every value of it held against the catalog. Where it is not under the name that the catalog knows, it may lie under
- * `restored/`: this database may be older than a restore of it.
+ * An object as the store has it, every value of it held against the catalog.
  * @throws StoreError; ArchiveMismatch
  */
 export async function readVerified(
@@ -31,18 +30,32 @@ export async function readVerified(
   object: ArchiveObject,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  let bytes: Uint8Array
-  try {
-    bytes = await readWhole(store, object.name, signal)
-  } catch (error) {
-    const other = movedName(object.name)
-    if (codeOf(error) !== 'store-not-found' || other === object.name) throw error
-    bytes = await readWhole(store, other, signal).catch(() => {
-      throw error
-    })
-  }
+  const bytes = await readWhole(store, object.name, signal)
   await verifyObject(bytes, expectedOf(object))
   return bytes
+}
+
+/**
+ * The same for what is to be restored. Where it is not under the name that the catalog knows, it may lie under `restored/`: this database may be
+ * older than a restore of it.
+ * @throws StoreError; ArchiveMismatch
+ */
+export async function readWhereverItLies(
+  store: StoreReader,
+  object: ArchiveObject,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  try {
+    return await readVerified(store, object, signal)
+  } catch (error) {
+    const name = movedName(object.name)
+    if (codeOf(error) !== 'store-not-found' || name === object.name) throw error
+    try {
+      return await readVerified(store, { ...object, name }, signal)
+    } catch (second) {
+      throw codeOf(second) === 'store-not-found' ? error : second
+    }
+  }
 }
 
 function expectedOf({ rowCount, sizeBytes, sha256, columns }: ArchiveObject): ExpectedObject {

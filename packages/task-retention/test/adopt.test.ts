@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it, afterEach } from 'vitest'
 import { adoptedOwner, decideAdoption } from '../src/adopt.js'
 import { findLosses, rememberRows } from './conservation.js'
@@ -144,6 +146,40 @@ describe('adopting', () => {
     expect((await fork.run({ request: all })).task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
     const [count] = await fork.database.query<{ rows: number }>('SELECT count(*)::int AS rows FROM killmail_events')
     expect(count?.rows).toBe(200)
+  })
+
+  it('takes what was restored, changed and archived again as it was last', async () => {
+    world = await createWorld({ killmails: 200 })
+    await rememberRows(world)
+    await world.runToEnd()
+    const all = { do: 'restore', from: '2000-01', to: '2999-12' }
+    await world.run({ request: { ...all, id: randomUUID() } })
+    await world.database.query(
+      `UPDATE killmail_events SET zkb_url = 'changed' WHERE ${expired}; UPDATE scheduler.archive_hold SET until = now()`,
+    )
+    await world.runToEnd()
+    const changed = (await world.names('data/')).length
+    expect(changed).toBeGreaterThan(0)
+    fork = await forkOf(world, 'empty')
+    const run = await fork.run(adopt)
+    expect(run.task.run?.outcome).toBe('succeeded')
+    expect(run.task.run?.findings.map(({ key }) => key)).toEqual(['adopt-restored'])
+    expect((await fork.run({ request: { ...all, id: randomUUID() } })).task.run?.findings).toEqual([])
+    const [row] = await fork.database.query<{ old: number; all: number }>(
+      `SELECT count(*) FILTER (WHERE zkb_url <> 'changed')::int AS old, count(*)::int AS all FROM killmail_events`,
+    )
+    expect(row?.old).toBe(0)
+    expect(row?.all).toBeGreaterThan(50)
+  })
+
+  it('goes on where restored/ was emptied', async () => {
+    world = await createWorld({ killmails: 200 })
+    await world.runToEnd()
+    await world.run({ request: { do: 'restore', id: randomUUID(), from: '2000-01', to: '2999-12' } })
+    rmSync(join(world.folder, 'restored'), { recursive: true })
+    await world.database.query('DELETE FROM scheduler.archive_object; DELETE FROM scheduler.archive_batch')
+    expect((await world.run(adopt)).task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
+    expect(await world.count('scheduler.archive_object', 'restored_at IS NULL')).toBe(0)
   })
 
   it('is not needed to restore what another restore moved before this database went back in time', async () => {

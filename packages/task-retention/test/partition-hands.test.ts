@@ -179,6 +179,34 @@ describe('rows of a detached partition that somebody removed', () => {
     expect(lost).toEqual([])
   })
 
+  it.each([
+    ['are kept, and it waits', 'partition-waits', ''],
+    ['and attached it again are kept', 'partition-rows-gone', attach],
+  ])('when only a part was archived %s', async (_, key, then) => {
+    world = await createPartitionWorld()
+    let written = 0
+    const task = around({
+      before: (kind: string) => {
+        if (kind === 'archive' && (written += 1) === 3) throw new Error('enough')
+      },
+    })
+    await world.go({}, { task })
+    const [row] = await world.database.query<{ rows: number }>(
+      `SELECT row_count::int AS rows FROM scheduler.retention_partition WHERE partition = 'public.events_m63'`,
+    )
+    expect(row?.rows).toBeGreaterThan(0)
+    expect(row?.rows).toBeLessThan(100)
+    // In the middle of what is archived, whose ends stay.
+    await world.database.query(`DELETE FROM public.events_m63 WHERE id BETWEEN 63003 AND 63005; ${then}`)
+    const run = await world.go()
+    expect(findingsOf(run)).toContainEqual(expect.objectContaining({ key: `${key}-public.events_m63` }))
+    const lost = async () => (await world.losses()).filter((problem) => problem.includes('lost'))
+    if (then !== '') expect(await lost()).toEqual([])
+    await world.database.query('DROP TABLE public.events_m63')
+    await world.goToEnd()
+    if (then === '') expect(await lost()).toEqual([])
+  })
+
   it('with it, while another table took its name, do not take that one along', async () => {
     world = await createPartitionWorld()
     const [row] = await world.database.query<{ oid: string }>(`SELECT 'public.events_m63'::regclass::oid::text AS oid`)

@@ -162,7 +162,6 @@ describe('rows that arrive', () => {
   it.each([
     ['inserted', `INSERT INTO public.events_m63 (id, at, body) SELECT 7, min(at), 'late' FROM public.events_m63`],
     ['updated', `UPDATE public.events_m63 SET body = 'changed' WHERE id = 63005`],
-    ['deleted', `DELETE FROM public.events_m63 WHERE id = 63005`],
   ])('or are %s between archive and drop make it archived anew', async (_, change) => {
     world = await createPartitionWorld()
     const wrap = when(/^manifests\//, 1, async () => {
@@ -173,6 +172,18 @@ describe('rows that arrive', () => {
     const run = await world.go({}, { wrap, config: { batchRows: 200 } })
     expect(run.task.run).toMatchObject({ outcome: 'succeeded', findings: [] })
     expect(kindsOf(run)).toContain('reset-partition')
+    expect(await world.tables()).toEqual(remaining)
+    expect(await world.losses()).toEqual([])
+  })
+
+  it('or are deleted between archive and drop make it wait, with every copy', async () => {
+    world = await createPartitionWorld()
+    const wrap = when(/^manifests\//, 1, () => world.database.query('DELETE FROM public.events_m63 WHERE id = 63005'))
+    const run = await world.go({}, { wrap, config: { batchRows: 200 } })
+    expect(findingsOf(run)).toMatchObject([{ key: 'partition-waits-public.events_m63', severity: 'error' }])
+    expect(kindsOf(run)).not.toContain('reset-partition')
+    await world.database.query('DROP TABLE public.events_m63')
+    await world.goToEnd()
     expect(await world.tables()).toEqual(remaining)
     expect(await world.losses()).toEqual([])
   })

@@ -153,7 +153,11 @@ class Verification {
     }
   }
 
-  async #objects(month: string, objects: readonly ArchiveObject[], batchId: string | undefined): Promise<void> {
+  async #objects(
+    month: string,
+    objects: readonly (ArchiveObject & { readonly restoredAt?: Date | undefined })[],
+    batchId: string | undefined,
+  ): Promise<void> {
     const { store, depth, signal, relations, report, progress } = this.options
     const catalog = this.#catalog
     this.#count({ batches: 1 })
@@ -164,8 +168,9 @@ class Verification {
       this.#count({ objects: 1, rows: object.rowCount, bytes: object.sizeBytes })
       progress?.({ ...this.counts, month })
       if (found === undefined) continue
-      // Rows of it are live again: whoever needs the space may have removed it.
-      if (found.kind === 'object-missing' && object.name.startsWith(restoredPrefix)) continue
+      // Rows of it are live again: whoever needs the space may have removed it. Unless the catalog says that they are not.
+      const isLive = batchId === undefined || object.restoredAt !== undefined
+      if (found.kind === 'object-missing' && object.name.startsWith(restoredPrefix) && isLive) continue
       if (found.kind === 'object-missing' && catalog !== undefined && batchId !== undefined) {
         const [batch] = await selectBatchesWithObjects(catalog, { ids: [batchId] })
         if (batch !== undefined) this.#known.addBatch(batch)
