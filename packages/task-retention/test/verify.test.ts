@@ -68,6 +68,27 @@ describe('verifying an archive', () => {
     expect(await verify({ depth, catalog: undefined })).toEqual([])
   })
 
+  it.each([
+    ['is missed where its rows are not live', 'NULL', true],
+    ['may be gone where they are', 'now()', false],
+  ])('an object under restored/ %s', async (_, restoredAt, isMissed) => {
+    const name = await one('data/')
+    const moved = name.replace('data/', 'restored/')
+    await world.database.query(
+      `UPDATE scheduler.archive_object SET name = $2, restored_at = ${restoredAt} WHERE name = $1`,
+      [name, moved],
+    )
+    try {
+      const missing = (await verify()).filter(([kind, of]) => kind === 'object-missing' && of === moved)
+      expect(missing).toHaveLength(isMissed ? 1 : 0)
+    } finally {
+      await world.database.query('UPDATE scheduler.archive_object SET name = $1, restored_at = NULL WHERE name = $2', [
+        name,
+        moved,
+      ])
+    }
+  })
+
   it('counts what it looked at', async () => {
     const counts = await verifyArchive({ store, catalog: undefined, depth: 'hash', report: () => undefined })
     const [row] = await world.database.query(
