@@ -81,11 +81,3 @@ export async function selectArchivedAgain(db: CatalogDb): Promise<readonly strin
     .execute()
   return rows.map(({ name }) => name)
 }
-
-export async function markSettled(db: CatalogDb, names: readonly string[]): Promise<void> {
-  await db
-    .updateTable('archive_object')
-    .set({ restored_at: sql<Date>`clock_timestamp()` })
-    .where(sql<SqlBool>`name = ANY (${[...names]}::text[])`)
-    .execute()
-}

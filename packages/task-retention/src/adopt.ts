@@ -25,7 +25,7 @@ import {
   type RecordedOwner,
 } from '@battlescope/archive'
 import type { TaskResult } from '@battlescope/scheduler-core'
-import { deleteBatches, insertFromManifests, markSettled, selectArchivedAgain } from './adopt-queries.js'
+import { deleteBatches, insertFromManifests, selectArchivedAgain } from './adopt-queries.js'
 import { schemaOf } from './archive-batch.js'
 import { codeOf, isStoreProblem } from './batch-errors.js'
 import { reportStoreProblem } from './clean-up.js'
@@ -175,32 +175,26 @@ async function rebuild(slice: Slice, owner: RecordedOwner, names: readonly strin
     done += group.length
     slice.batches++
   }
-  await settleRestored(slice)
+  await reportArchivedAgain(slice)
   return { outcome: 'succeeded', findings: slice.findings }
 }
 
 /**
- * Rows that were restored, and archived again since, are in two objects: the later one has what they said last. The earlier one counts as
- * restored, as it did in the database that is lost; which rows of it are nowhere else, people have to see.
+ * Rows that were restored, and archived again since, are in two objects. Both count as archived, because either may have rows that are nowhere
+ * else; a restore begins with the later one, and leaves what is there.
  */
-async function settleRestored(slice: Slice): Promise<void> {
+async function reportArchivedAgain(slice: Slice): Promise<void> {
   const { context } = slice
-  const schema = schemaOf(slice)
-  const twice = await selectArchivedAgain(catalogIn(context.db, schema))
+  const twice = await selectArchivedAgain(catalogIn(context.db, schemaOf(slice)))
   if (twice.length === 0) return
   slice.report({
     key: 'adopt-restored',
     severity: 'warning',
-    summary: `${twice.length} objects were restored once, and their months archived again: only the later ones are restored from here`,
+    summary: `${twice.length} objects were restored once, into a database that is lost, and rows of their months were archived later: some rows may be in both`,
     details: {
       objects: twice.slice(0, 10),
-      hint: 'rows that were deleted between are in these objects alone: empty restored/ only if they are meant to be gone',
+      hint: 'a restore takes each row as it was archived last; rows that were deleted in between come back from these objects, too',
     },
-  })
-  const reason = `${twice.length} objects whose rows were archived again`
-  await context.act({ kind: 'settle-restored', target: `${schema}.archive_object`, reason }, async ({ db }) => {
-    await markSettled(catalogIn(db, schema), twice)
-    return { rows: twice.length }
   })
 }
 
@@ -275,8 +269,20 @@ async function judgeLiveness(slice: Slice, manifest: Manifest, targets: Targets)
     // `restored/` may be emptied: of what is not there, nothing can be said or saved.
     if (wasRestored && (await store.head(object.name, { signal: context.signal })) === undefined) continue
     let rows = 0
-    for (const target of await targets.of(object.relation))
-      rows += await countLiveRows(slice, object, target, wasRestored)
+    try {
+      for (const target of await targets.of(object.relation))
+        rows += await countLiveRows(slice, object, target, wasRestored)
+    } catch (error) {
+      // Of one object, and in every run: it counts as archived, and `archive verify` says more of it.
+      if (!isUnreadable(error) || context.signal.aborted) throw error
+      rows = 0
+      slice.report({
+        key: `adopt-unreadable-${object.relation}`.slice(0, 200),
+        severity: 'error',
+        summary: `whether rows of ${object.relation} are live cannot be told: ${(error as Error).message}`,
+        details: { object: object.name },
+      })
+    }
     if (wasRestored && rows !== object.rowCount) gone.add(object.name)
     if (rows === object.rowCount) {
       if (!wasRestored) live.push(object)
@@ -290,6 +296,12 @@ async function judgeLiveness(slice: Slice, manifest: Manifest, targets: Targets)
     }
   }
   return { live, gone }
+}
+
+/** An object that is damaged, or whose key is not the one that the relation has by now. */
+function isUnreadable(error: unknown): boolean {
+  const code = codeOf(error)
+  return ['archive-mismatch', 'store-checksum', 'store-not-found'].includes(code) || /^(22|42)...$/.test(code)
 }
 
 /** The ends of an object first: rows of one object left their database together, so where neither is here, none is. Not after a restore. */

@@ -11,7 +11,14 @@ import { checkArchived } from './partition-check.js'
 import type { ArchivedSoFar, PartitionContent, PartitionRecord } from './partition-facts.js'
 import { waitingFinding } from './partition-findings.js'
 import { dropTable, lockDetached, selectColumnsText, selectContent } from './partition-queries.js'
-import { confirmDetached, forgetArchived, isRefusal, mayPass, nothingArchived } from './partition-recovery.js'
+import {
+  areArchivedLive,
+  confirmDetached,
+  forgetArchived,
+  isRefusal,
+  mayPass,
+  nothingArchived,
+} from './partition-recovery.js'
 import { updateDropped } from './partition-records.js'
 import { keyOf, type Policy } from './policy.js'
 import { keepCommit } from './queries.js'
@@ -77,6 +84,11 @@ export class DetachedPartition {
     for (let restarts = 0; ; restarts += 1) {
       const dropped = await this.#archiveAndDrop()
       if (dropped !== 'changed') return dropped
+      if (this.#record.archived.batchIds.length > 0) {
+        const areThere = await areArchivedLive(slice, schemaOf(slice), this.#record)
+        if (areThere === undefined) return this.#wait('whether its archived rows are in it cannot be told')
+        if (!areThere) return this.#wait(this.#removed())
+      }
       const why = 'what was archived is not, or no more, what there is'
       if (!(await forgetArchived(slice, schemaOf(slice), this.#record, why))) return 'stopped'
       this.#record = { ...this.#record, archived: nothingArchived }
@@ -115,14 +127,14 @@ export class DetachedPartition {
       hashed: false,
     })
     if (content.staying > 0) return this.#wait(`${content.staying} of its rows must stay`)
-    if (content.rows < this.#record.archived.rows) return this.#wait(this.#removed(content.rows))
+    if (content.rows < this.#record.archived.rows) return this.#wait(this.#removed())
     if (content.rows <= rowsLeft) return 'go'
     if (rowsDeleted > 0) return 'stopped'
     return this.#wait(`it has ${content.rows} rows, and one run deletes at most ${context.config.maxRowsPerRun}`)
   }
 
-  #removed(left: number): string {
-    return `${this.#record.archived.rows} rows of it are archived and ${left} are left: some were removed by another hand. Drop it, or attach it again: either way the archive keeps what it has`
+  #removed(): string {
+    return `not all of the ${this.#record.archived.rows} rows that are archived are in it any more: some were removed by another hand. Drop it, or attach it again: either way the archive keeps what it has`
   }
 
   #wait(why: string): DropEnd {
@@ -197,7 +209,7 @@ export class DetachedPartition {
   async #mustEqual(content: PartitionContent, archived: ArchivedSoFar, columns: () => Promise<string>): Promise<void> {
     const { partition } = this.#record
     // Some were removed by another hand, and what was archived of them is the only copy.
-    if (content.rows < archived.rows) throw new RowsStay(this.#removed(content.rows))
+    if (content.rows < archived.rows) throw new RowsStay(this.#removed())
     if (content.rows !== archived.rows) {
       throw new RowsChanged(partition, `${content.rows} rows where ${archived.rows} were archived`)
     }

@@ -94,11 +94,11 @@ export function keptFinding(record: PartitionRecord): Finding {
 }
 
 /** Attached again or made anew, and what is in it cannot be told now. */
-export function unseenFinding(record: PartitionRecord, error: unknown): Finding {
+export function unseenFinding(record: PartitionRecord, why: string): Finding {
   return {
     key: partitionKey('partition-unseen', record.partition),
     severity: 'warning',
-    summary: `whether the archived rows of ${record.partition} are in it again cannot be told: ${(error as Error).message}`,
+    summary: `whether the archived rows of ${record.partition} are in it again cannot be told: ${why}`,
     details: { hint: 'until it can, the archive keeps them' },
   }
 }

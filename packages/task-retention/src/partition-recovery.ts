@@ -27,7 +27,7 @@ import {
   updateDetached,
   updateDropped,
 } from './partition-records.js'
-import { resolvePolicies } from './policy.js'
+import { keyOf, resolvePolicies } from './policy.js'
 import { isOurs, judgeRecord } from './plan-partitions.js'
 import { keepCommit } from './queries.js'
 import { countLive, selectTarget } from './restore-queries.js'
@@ -201,13 +201,17 @@ export async function forgetArchived(
 async function giveUpCopies(slice: Slice, stateSchema: string, record: PartitionRecord): Promise<boolean> {
   const { context } = slice
   const { batchIds } = record.archived
-  let areLive: boolean
+  let areLive: boolean | undefined
   try {
     areLive = batchIds.length === 0 || (await areArchivedLive(slice, stateSchema, record))
   } catch (error) {
     // Of one table, and in every run: everything else goes on, and nothing is given up.
-    if (context.signal.aborted || !(mayPass(error) || isRefusal(error))) throw error
-    slice.report(unseenFinding(record, error))
+    if (context.signal.aborted || !(mayPass(error) || isRefusal(error) || /^22...$/.test(codeOf(error)))) throw error
+    slice.report(unseenFinding(record, (error as Error).message))
+    return false
+  }
+  if (areLive === undefined) {
+    slice.report(unseenFinding(record, 'no policy, or no key, says in which order they were archived'))
     return false
   }
   if (areLive) return forgetArchived(slice, stateSchema, record, 'its rows are live again')
@@ -222,23 +226,30 @@ async function giveUpCopies(slice: Slice, stateSchema: string, record: Partition
 }
 
 /** By the keys at both ends of each object, and by the number of rows up to the last one that was archived: nothing is read from the store. */
-async function areArchivedLive(slice: Slice, stateSchema: string, record: PartitionRecord): Promise<boolean> {
+export async function areArchivedLive(
+  slice: Slice,
+  stateSchema: string,
+  record: PartitionRecord,
+): Promise<boolean | undefined> {
   const { context } = slice
   const db = context.reader({ statementTimeoutMs: context.config.countLimit })
   const target = await selectTarget(db, record.partition)
-  if (target === undefined) return false
+  if (target === undefined) return undefined
   const { primaryKey } = target
   const batches = await selectBatchesWithObjects(catalogIn(context.db, stateSchema), { ids: record.archived.batchIds })
   const ends = new Set(
     batches.flatMap(({ objects }) => objects.flatMap(({ firstKey, lastKey }) => [firstKey ?? '[]', lastKey ?? '[]'])),
   )
   const keys = [...ends].map((text) => JSON.parse(text) as readonly string[])
-  if (primaryKey.length === 0 || keys.some((key) => key.length !== primaryKey.length)) return false
+  if (primaryKey.length === 0 || keys.some((key) => key.length !== primaryKey.length)) return undefined
   const values = primaryKey.map((_, column) => keys.map((key) => key[column] ?? ''))
   if ((await countLive(db, target, primaryKey, values)) < keys.length) return false
-  const policy = resolvePolicies(context.config).find(({ name }) => name === record.policy)
+  const policies = resolvePolicies(context.config)
+  const policy =
+    policies.find(({ name }) => name === record.policy) ??
+    policies.find(({ relation }) => keyOf(relation) === record.relation)
   const { last, rows } = record.archived
-  if (policy === undefined || last === undefined) return false
+  if (policy === undefined || last === undefined) return undefined
   const keyColumns = primaryKey.map((name) => ({
     name,
     type: target.columns.find((column) => column.name === name)?.typeName ?? 'text',

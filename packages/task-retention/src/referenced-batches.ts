@@ -37,7 +37,9 @@ export async function* findHolders(
       fromMonth: near,
       toMonth: near,
     })
-    for (const batch of batches) {
+    // What was archived last first, as in `orderBatches`.
+    const newest = [...batches].sort((a, b) => (b.verifiedAt?.getTime() ?? 0) - (a.verifiedAt?.getTime() ?? 0))
+    for (const batch of newest) {
       let found = false
       for (const object of batch.objects.filter(isVerified)) {
         if (object.restoredAt !== undefined || object.relation !== key.references || !hasColumns(object, key)) continue

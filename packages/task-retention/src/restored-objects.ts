@@ -159,7 +159,10 @@ export async function removeLeftovers(slice: Slice, batches: readonly BatchWithO
   const now = clock.now()
   const left: string[] = []
   for (const folder of folders) {
-    for await (const { name } of store.list(folder, { signal })) if (restored.has(name)) left.push(name)
+    for await (const { name } of store.list(folder, { signal })) {
+      // The other one may have been lost, or removed to make room.
+      if (restored.has(name) && (await store.head(movedName(name), { signal })) !== undefined) left.push(name)
+    }
   }
   const uploads = await store.countUnfinishedUploads(restoredPrefix, now, { signal })
   if (left.length + uploads === 0) return

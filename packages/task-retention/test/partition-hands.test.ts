@@ -207,6 +207,23 @@ describe('rows of a detached partition that somebody removed', () => {
     if (then === '') expect(await lost()).toEqual([])
   })
 
+  it('while the rest is being archived are kept', async () => {
+    world = await createPartitionWorld()
+    let written = 0
+    const task = around({
+      before: async (kind: string) => {
+        if (kind === 'archive' && (written += 1) === 3) await world.database.query('TRUNCATE public.events_m63')
+      },
+    })
+    const run = await world.go({}, { task })
+    expect(findingsOf(run)).toContainEqual(expect.objectContaining({ key: 'partition-waits-public.events_m63' }))
+    expect(await world.tables()).toContain('events_m63')
+    await world.database.query('DROP TABLE public.events_m63')
+    await world.goToEnd()
+    const states = await world.database.query(`SELECT DISTINCT state FROM scheduler.archive_batch`)
+    expect(states).toEqual([{ state: 'deleted' }])
+  })
+
   it('with it, while another table took its name, do not take that one along', async () => {
     world = await createPartitionWorld()
     const [row] = await world.database.query<{ oid: string }>(`SELECT 'public.events_m63'::regclass::oid::text AS oid`)
