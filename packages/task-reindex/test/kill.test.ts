@@ -145,8 +145,22 @@ describe.each([15, 17] as const)('a killed rebuild on PostgreSQL %i', (major) =>
   ])('%s', { timeout: 120_000 }, async (_step, kind, when, occurrence) => {
     await makeDue('t_label_idx')
     const { child, go } = prepareChild()
-    await go({ databaseUrl: database.url, config: childConfig, dieAt: { kind, when, occurrence } })
-    expect(await endOf(child)).toBe('SIGKILL')
+    const dies = async () => {
+      await go({
+        databaseUrl: database.url,
+        config: { ...childConfig, lockTimeout: '1m' },
+        dieAt: { kind, when, occurrence },
+      })
+      expect(await endOf(child)).toBe('SIGKILL')
+    }
+    // A rebuild that waits for a writer has its copy for as long as it takes to be seen.
+    const writes = sql`UPDATE t SET label = label WHERE id = 1`
+    const waits = () =>
+      others.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
+        await writes.execute(db)
+        await dies()
+      })
+    await (occurrence === 2 ? waits() : dies())
     await serves()
     await clean()
   })
