@@ -63,10 +63,15 @@ export async function advance(
   const target = location
   await recordOwner(context, 'announce-owner', { ...from, location, pendingNonce: nonce })
   const next = nextOwner(from.ownerId, from.generation + 1, nonce, from.identity)
-  try {
-    await context.act({ kind: 'advance-owner', target, via: 'store' }, (writable) =>
-      writeOwner(writable, next, before, context.signal),
+  const write = (over: ReadOwner | undefined) =>
+    context.act({ kind: 'advance-owner', target, via: 'store' }, (writable) =>
+      writeOwner(writable, next, over, context.signal),
     )
+  try {
+    await write(before)
+    // One that was damaged on its way would look like a foreign hand to the next run.
+    const written = context.dryRun ? undefined : await readOwner(store, context.signal)
+    if (written !== undefined && isDamaged(written)) await write(written)
   } catch (error) {
     if (codeOf(error) !== 'store-conflict' && codeOf(error) !== 'store-unavailable') throw error
     // Either way the write may have happened: the answer can get lost, and a repeated request then meets its own effect.
@@ -79,6 +84,11 @@ export async function advance(
   const owner = { ...from, location, generation: next.generation, nonce, pendingNonce: undefined }
   await recordOwner(context, 'confirm-owner', owner)
   return { kind: 'ours', owner }
+}
+
+/** What is no owner object at all: that of somebody else can be read. */
+function isDamaged({ owner }: ReadOwner): boolean {
+  return owner.generation < 0
 }
 
 async function recordOwner(context: Context, kind: string, owner: RecordedOwner): Promise<void> {

@@ -453,6 +453,16 @@ describe('with a store that fails', () => {
     ])
   })
 
+  it('writes its owner object again that was damaged on its way, and is not refused by it', async () => {
+    world = await createWorld({ killmails: 100 })
+    await expectConserved([
+      { method: 'put', call: 1, failure: 'corrupted' },
+      { method: 'get', name: /^data\//, call: 1, failure: 'broken-off' },
+      { method: 'delete', name: /^data\//, call: 1, failure: 'error' },
+    ])
+    expect((await world.run()).task.run?.findings).toEqual([])
+  })
+
   it('loses nothing whatever fails', { timeout: 600_000 }, async () => {
     const methods: StoreMethod[] = ['put', 'get', 'head', 'delete']
     const fault = fc.record({
