@@ -136,6 +136,13 @@ describe.each([15, 17] as const)('a killed rebuild on PostgreSQL %i', (major) =>
     return row?.noted
   }
 
+  /** A rebuild that waits for a writer has its copy for as long as it takes to be seen. */
+  const withWriter = (work: () => Promise<void>) =>
+    others.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
+      await sql`UPDATE t SET label = label WHERE id = 1`.execute(db)
+      await work()
+    })
+
   it.each<[string, string, 'before' | 'after', number]>([
     ['before it is written down', 'note-rebuild', 'before', 1],
     ['written down, and not begun', 'note-rebuild', 'after', 1],
@@ -153,14 +160,7 @@ describe.each([15, 17] as const)('a killed rebuild on PostgreSQL %i', (major) =>
       })
       expect(await endOf(child)).toBe('SIGKILL')
     }
-    // A rebuild that waits for a writer has its copy for as long as it takes to be seen.
-    const writes = sql`UPDATE t SET label = label WHERE id = 1`
-    const waits = () =>
-      others.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
-        await writes.execute(db)
-        await dies()
-      })
-    await (occurrence === 2 ? waits() : dies())
+    await (occurrence === 2 ? withWriter(dies) : dies())
     await serves()
     await clean()
   })
@@ -174,9 +174,12 @@ describe.each([15, 17] as const)('a killed rebuild on PostgreSQL %i', (major) =>
     await others.transaction({ statementTimeoutMs: 60_000 }, async ({ db }) => {
       await sql.raw(statement).execute(db)
       const { child, go } = prepareChild()
-      await go({ databaseUrl: database.url, config: { ...childConfig, lockTimeout: '1m' } })
+      const begins = async () => {
+        await go({ databaseUrl: database.url, config: { ...childConfig, lockTimeout: '1m' } })
+        await expect.poll(noted, { timeout: 30_000 }).toBe(true)
+      }
+      await (outcome === 'rebuilt' ? withWriter(begins) : begins())
       await expect.poll(phase, { timeout: 30_000 }).toBe(where)
-      await expect.poll(noted, { timeout: 30_000 }).toBe(true)
       child.kill('SIGKILL')
       expect(await endOf(child)).toBe('SIGKILL')
       // The transaction is still there, so the leftover cannot be dropped: the next run says so, and begins nothing new.
