@@ -105,8 +105,8 @@ export function refusesDelete({ onDelete, isEnforced }: ReferenceFacts): boolean
 }
 
 /**
- * Whether no row can come to point by a key to rows that are being deleted, and go or be changed with them: the key refuses, or the row has to
- * pass the lock of the parent that it points to, which it does by a key whose triggers fire. Without an archive a row of a child may go.
+ * Whether no row can come to point by a key to rows that are being deleted, and go, be changed or be left behind with them: the key refuses, or
+ * the row has to pass the lock of the parent, which it does by a key to it whose triggers fire. Without an archive a row of a child may go.
  * @param child that the key points to; undefined: to the parent
  */
 function keepsOut(
@@ -117,23 +117,29 @@ function keepsOut(
   child: Child | undefined,
 ): boolean {
   const { onDelete, isEnforced } = key
-  // Where the triggers of such a key do not fire it deletes and changes nothing, or does not look when a row comes.
-  if (onDelete === 'no-action' || onDelete === 'restrict') return child === undefined || isEnforced || hasOwnKey()
+  if (refusesDelete(key)) return true
   if (onDelete === 'cascade' && !policy.archive && policy.children.some((each) => each === from)) return true
-  return child === undefined ? isEnforced : hasOwnKey()
+  if (child !== undefined) return hasKeyToParent(from, references, policy, key)
+  // One that does nothing and is not looked at is as if there were none: late rows are looked for.
+  return isEnforced || onDelete === 'no-action' || onDelete === 'restrict'
+}
 
-  function hasOwnKey(): boolean {
-    const holders = [key.from, ...key.fromAncestors]
-    return references.some(
-      (reference) =>
-        reference.isEnforced &&
-        isSameRelation(reference.to, policy.relation) &&
-        holders.some((holder) => isSameRelation(holder, reference.from)) &&
-        reference.columns.every(
-          (column, index) => from.references[from.columns.indexOf(column)] === reference.references[index],
-        ),
-    )
-  }
+/** Whether what holds the key, and all of it, points to the parent by another one, too. */
+function hasKeyToParent(
+  from: Link,
+  references: readonly ReferenceFacts[],
+  policy: Policy,
+  { from: holder, fromAncestors }: ReferenceFacts,
+): boolean {
+  return references.some(
+    (reference) =>
+      reference.isEnforced &&
+      isSameRelation(reference.to, policy.relation) &&
+      [holder, ...fromAncestors].some((each) => isSameRelation(each, reference.from)) &&
+      reference.columns.every(
+        (column, index) => from.references[from.columns.indexOf(column)] === reference.references[index],
+      ),
+  )
 }
 
 function lateRows(reference: ReferenceFacts, policy: Policy): Problem {
