@@ -222,9 +222,19 @@ class Contract {
     await this.#seeded(async (database) => {
       await prepareState(database)
       const arrived = meeting(2)
+      // Who has claimed it runs only when the other has ended, or has claimed it, too: a short run would be over before the other one asks.
+      const settled = meeting(2)
+      const task: AnyTask = {
+        ...this.#task,
+        run: async (context) => {
+          await settled()
+          return this.#task.run(context)
+        },
+      }
       const both = await Promise.all(
-        [1, 2].map(() =>
-          this.#run(database, {
+        [1, 2].map(async () => {
+          const run = await this.#run(database, {
+            task,
             around: (connections) => ({
               ...bind(connections),
               transaction: async (unit, work) => {
@@ -232,8 +242,10 @@ class Contract {
                 return connections.transaction(unit, work)
               },
             }),
-          }),
-        ),
+          })
+          void settled()
+          return run
+        }),
       )
       const ran = both.filter(({ task }) => task.run !== undefined)
       must(ran.length === 1, `ran ${ran.length} times when two processes started together`)
